@@ -1,0 +1,72 @@
+"""Reading members, invitations and tokens."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from accounts.errors import NotFound
+from accounts.models import ApiToken, Invitation, User
+from tenants.pages import Page, keyset_page
+
+MAX_QUERY = 200
+
+
+def members(*, q: str = "", role: str = "") -> QuerySet[User]:
+    """Members whose name or e-mail address holds `q` (without case) and who have the role, if one is given."""
+    found = User.objects.all()
+    if q := q.strip()[:MAX_QUERY].replace("\0", ""):
+        found = found.filter(Q(email__icontains=q) | Q(name__icontains=q))
+    if role:
+        found = found.filter(role=role)
+    return found
+
+
+def member_page(*, q: str = "", role: str = "", limit: int = 50, cursor: str | None = None) -> Page[User]:
+    """A page of members, oldest first. Raises BadCursor."""
+    return keyset_page(members(q=q, role=role), limit=limit, cursor=cursor)
+
+
+def member_get(member_id: UUID) -> User:
+    """A member. Raises NotFound."""
+    member = User.objects.filter(pk=member_id).first()
+    if member is None:
+        raise NotFound("member")
+    return member
+
+
+def invitation_page(*, limit: int = 50, cursor: str | None = None) -> Page[Invitation]:
+    """A page of the invitations that can still be accepted, oldest first. Raises BadCursor."""
+    return keyset_page(invitations(), limit=limit, cursor=cursor)
+
+
+def invitations() -> QuerySet[Invitation]:
+    """Invitations that were neither accepted nor revoked; expired ones among them."""
+    return Invitation.objects.select_related("invited_by").filter(accepted_at=None, revoked_at=None)
+
+
+def invitation_get(invitation_id: UUID) -> Invitation:
+    """An invitation that is open. Raises NotFound."""
+    invitation = invitations().filter(pk=invitation_id).first()
+    if invitation is None:
+        raise NotFound("invitation")
+    return invitation
+
+
+def token_page(*, user: User, limit: int = 50, cursor: str | None = None) -> Page[ApiToken]:
+    """A page of the user's own tokens that aren't revoked, oldest first. Raises BadCursor."""
+    return keyset_page(tokens(user=user), limit=limit, cursor=cursor)
+
+
+def tokens(*, user: User) -> QuerySet[ApiToken]:
+    """The user's own tokens that aren't revoked; expired ones among them."""
+    return ApiToken.objects.filter(user=user, revoked_at=None)
+
+
+def token_get(*, user: User, token_id: UUID) -> ApiToken:
+    """One of the user's own tokens. Raises NotFound, for others' tokens too."""
+    token = tokens(user=user).filter(pk=token_id).first()
+    if token is None:
+        raise NotFound("token")
+    return token

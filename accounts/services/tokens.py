@@ -1,0 +1,95 @@
+"""API tokens: made, shown once, revoked, and recognised."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts import events
+from accounts.errors import InvalidField, NotFound
+from accounts.models import ApiToken, User
+from accounts.roles import verbs_of_scopes
+from accounts.secret_tokens import hash_secret, new_api_token
+from accounts.validation import clean_expiry, clean_scopes, clean_text
+from activity import outbox
+
+log = structlog.get_logger(__name__)
+
+PREFIX_LENGTH = 12
+
+
+def token_create(
+    *,
+    user: User,
+    name: str,
+    scopes: list[str] | None = None,
+    expires_at: datetime | None = None,
+    within: frozenset[str] | None = None,
+) -> tuple[ApiToken, str]:
+    """A token of the user and its plain text, which is known now and never again. No scopes means all that the user may do.
+
+    `within` are the verbs of the token that asks, if one does: a token can't make a mightier one. Raises InvalidField.
+    """
+    scopes = clean_scopes(["*"] if scopes is None else scopes)
+    if within is not None and not verbs_of_scopes(scopes) <= within:
+        raise InvalidField("scopes", "A token can't make one that may do more than itself.")
+    plain = new_api_token()
+    token = ApiToken(
+        user=user,
+        name=clean_text("name", name, max_length=100, required=True),
+        prefix=plain[:PREFIX_LENGTH],
+        token_hash=hash_secret(plain),
+        scopes=scopes,
+        expires_at=clean_expiry(expires_at),
+    )
+    with transaction.atomic():
+        token.save(force_insert=True)
+        outbox.record(events.TokenCreated.of(token, prefix=token.prefix, scopes=scopes))
+    return token, plain
+
+
+def token_revoke(*, token: ApiToken) -> ApiToken:
+    """End a token: requests that come after this commit are refused. Raises NotFound when it has ended already."""
+    with transaction.atomic():
+        now = timezone.now()
+        if not ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now):
+            raise NotFound("token")
+        token.revoked_at = now
+        outbox.record(events.TokenRevoked.of(token, prefix=token.prefix))
+    return token
+
+
+def token_authenticate(plain: str) -> ApiToken | None:
+    """The token with its user, or None when it is unknown, revoked, expired, or its user is inactive.
+
+    Read from the primary, so that a right that was taken away is gone with the commit that took it.
+    """
+    now = timezone.now()
+    token = (
+        ApiToken.objects.using("default")
+        .select_related("user")
+        .filter(Q(expires_at=None) | Q(expires_at__gt=now), token_hash=hash_secret(plain), revoked_at=None)
+        .first()
+    )
+    if token is None or not token.user.is_active:
+        return None
+    if token.last_used_at is None or (now - token.last_used_at).total_seconds() >= 60:
+        _touch(token)
+    return token
+
+
+def _touch(token: ApiToken) -> None:
+    """Note the use at most once a minute. Raw, so that it doesn't count as a write and pin the request to the primary."""
+    statement = (
+        "UPDATE accounts_apitoken SET last_used_at = now() "
+        "WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '60 seconds')"
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [token.pk])
+    except DatabaseError as error:  # a fence or a standby refuses writes; reading must go on
+        log.info("token_touch_refused", error=type(error).__name__)

@@ -1,0 +1,1 @@
+"""The pages: each view authorises, makes one call, and responds."""

@@ -1,0 +1,59 @@
+"""The organisation's settings and one's own."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.forms import Form
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+
+from accounts.access import MemberRequest, read_access, write_access
+from accounts.forms import OrganisationForm, PasswordForm, ProfileForm
+from accounts.services import profile, tenant
+
+
+@read_access("tenant.read")
+def settings(request: MemberRequest) -> HttpResponse:
+    """All settings on one page."""
+    return _page(request)
+
+
+@write_access("tenant.write")
+def organisation_update(request: MemberRequest) -> HttpResponse:
+    """Rename the organisation."""
+    form = OrganisationForm(request.POST, auto_id="organisation_%s")
+    if form.submit(tenant.tenant_update):
+        messages.success(request, "The organisation's name is saved.")
+        return redirect("settings")
+    return _page(request, organisation_form=form)
+
+
+@write_access("profile.write")
+def profile_update(request: MemberRequest) -> HttpResponse:
+    """Change one's own name."""
+    form = ProfileForm(request.POST, auto_id="profile_%s")
+    if form.submit(profile.profile_update, user=request.user):
+        messages.success(request, "Your name is saved.")
+        return redirect("settings")
+    return _page(request, profile_form=form)
+
+
+@write_access("profile.write")
+def password_update(request: MemberRequest) -> HttpResponse:
+    """Change one's own password; this session goes on, others end."""
+    form = PasswordForm(request.POST, auto_id="password_%s")
+    if form.submit(profile.password_change, user=request.user):
+        update_session_auth_hash(request, request.user)
+        messages.success(request, "Your password is changed.")
+        return redirect("settings")
+    return _page(request, password_form=form)
+
+
+def _page(request: MemberRequest, **refused: Form) -> HttpResponse:
+    forms: dict[str, Form] = {
+        "organisation_form": OrganisationForm(initial={"name": request.tenant.name}, auto_id="organisation_%s"),
+        "profile_form": ProfileForm(initial={"name": request.user.name}, auto_id="profile_%s"),
+        "password_form": PasswordForm(auto_id="password_%s"),
+    }
+    return render(request, "accounts/settings.html", {**forms, **refused}, status=422 if refused else 200)

@@ -1,0 +1,21 @@
+"""`stream`: what waits (live tails, streamed downloads), and all that `web` serves. gunicorn's asgi worker runs it."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("TENANTRY_PROCESS", "stream")
+
+django = get_asgi_application()  # sets Django up: what follows imports models
+
+from tenants import health  # noqa: E402
+from tenants.native import NativeApplication, Route  # noqa: E402
+
+application = NativeApplication(
+    routes=[
+        Route("/live", health.live),
+        Route("/ready", health.ready, when=health.is_bare),
+    ],
+    django=django,
+)

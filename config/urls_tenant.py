@@ -1,0 +1,59 @@
+"""A tenant's host: its pages and its API. The control host has config.urls.
+
+Of django-allauth's views these are all that is reached: its sign-up, e-mail management and connections are not.
+"""
+
+from __future__ import annotations
+
+from allauth.account import views as allauth
+from django.urls import path, re_path
+
+from accounts.access import read_access
+from accounts.views import dashboard, members, outbox, settings, sign_in, tokens
+from activity import views as activity
+from config.api import tenant_api
+
+handler400 = "accounts.views.errors.bad_request"
+handler403 = "accounts.views.errors.permission_denied"
+handler404 = "accounts.views.errors.page_not_found"
+handler500 = "accounts.views.errors.server_error"
+
+urlpatterns = [
+    path("", dashboard.dashboard, name="dashboard"),
+    path("members", members.member_list, name="member_list"),
+    path("members/<uuid:member_id>", members.member_detail, name="member_detail"),
+    path("members/<uuid:member_id>/update", members.member_update, name="member_update"),
+    path("members/<uuid:member_id>/role", members.member_role, name="member_role"),
+    path("members/<uuid:member_id>/deactivate", members.member_deactivate, name="member_deactivate"),
+    path("members/<uuid:member_id>/reactivate", members.member_reactivate, name="member_reactivate"),
+    path("members/<uuid:member_id>/remove", members.member_remove, name="member_remove"),
+    path("invitations", members.invitation_create, name="invitation_create"),
+    path("invitations/<uuid:invitation_id>/revoke", members.invitation_revoke, name="invitation_revoke"),
+    # activity is below accounts, so its page can't import who may see it.
+    path("activity", read_access("activity.read")(activity.activity), name="activity"),
+    path("tokens", tokens.token_list, name="token_list"),
+    path("tokens/create", tokens.token_create, name="token_create"),
+    path("tokens/<uuid:token_id>/revoke", tokens.token_revoke, name="token_revoke"),
+    path("settings", settings.settings, name="settings"),
+    path("settings/organisation", settings.organisation_update, name="organisation_update"),
+    path("settings/profile", settings.profile_update, name="profile_update"),
+    path("settings/password", settings.password_update, name="password_update"),
+    # Ways in and out.
+    path("login", allauth.login, name="account_login"),
+    path("logout", allauth.logout, name="account_logout"),
+    path("inactive", allauth.account_inactive, name="account_inactive"),
+    path("password/reset", allauth.password_reset, name="account_reset_password"),
+    path("password/reset/sent", allauth.password_reset_done, name="account_reset_password_done"),
+    path("password/reset/done", allauth.password_reset_from_key_done, name="account_reset_password_from_key_done"),
+    re_path(
+        r"^password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)$",
+        allauth.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path("invitations/<str:secret>", sign_in.invitation_accept, name="invitation_accept"),
+    path("sign-in/<str:secret>", sign_in.sign_in_link, name="sign_in_link"),
+    # In development alone.
+    path("outbox", outbox.outbox, name="outbox"),
+    path("outbox/<str:mail_id>", outbox.outbox_mail, name="outbox_mail"),
+    path("api/v1/", tenant_api.urls),
+]

@@ -1,0 +1,47 @@
+"""Database URLs, as the environment and the registry hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+POOL_NUMBERS = {
+    "pool_max": int,
+    "pool_max_per_tenant": int,
+    "pool_max_waiting": int,
+    "pool_timeout": float,
+    "pool_max_idle": float,
+    "pool_max_lifetime": float,
+}
+
+
+def database(url: str) -> dict[str, Any]:
+    """A Postgres URL as Django's settings of a connection, plus `POOL`: the pool's numbers out of the URL's query.
+
+    User and password are percent-decoded. Options that aren't the pool's (`sslmode`, `sslrootcert`, …) go to libpq as they are.
+    Raises ImproperlyConfigured, without the URL in the message since it holds a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.hostname:
+        raise ImproperlyConfigured("A database URL must look like postgres://user:password@host:5432/name.")
+    options: dict[str, Any] = {}
+    pool: dict[str, float] = {}
+    for key, value in parse_qsl(parts.query):
+        if key in POOL_NUMBERS:
+            try:
+                pool[key.removeprefix("pool_")] = POOL_NUMBERS[key](value)
+            except ValueError:
+                raise ImproperlyConfigured(f"{key} in a database URL must be a number, not {value!r}.") from None
+        else:
+            options[key] = value
+    return {
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname),
+        "PORT": str(parts.port or 5432),
+        "OPTIONS": options,
+        "POOL": pool,
+    }

@@ -1,0 +1,90 @@
+"""Host, slug or id to tenant, from the registry, remembered for settings.DIRECTORY_TTL seconds.
+
+A change of a tenant (suspended, moved, renamed) reaches each process within that time; `forget` makes it at once in this one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+
+from tenants.db import pools
+from tenants.db.handler import release_unless_active
+from tenants.errors import TenantNotFound
+from tenants.models import Domain, Tenant
+from tenants.refs import TenantRef
+
+# How many look-ups a process remembers, unknown hosts included: they must not fill its memory.
+MAX_ENTRIES = 20_000
+
+_entries: OrderedDict[tuple[str, str], tuple[TenantRef | None, float]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def by_host(host: str) -> TenantRef:
+    """The tenant that a host belongs to: `<slug>.<base domain>`, or a verified domain. `host` is lower case, without port."""
+    label, dot, domain = host.partition(".")
+    if dot and domain == settings.BASE_DOMAIN:
+        return by_slug(label)
+    return _find("host", host, lambda: Q(pk__in=Domain.objects.filter(host__iexact=host, is_verified=True).values("tenant")))
+
+
+def by_slug(slug: str) -> TenantRef:
+    """The tenant of that slug. Raises TenantNotFound, also for one that is on its way in or out."""
+    return _find("slug", slug, lambda: Q(slug=slug))
+
+
+def by_id(tenant_id: str) -> TenantRef:
+    """The tenant of that id. Raises TenantNotFound."""
+    try:
+        key = UUID(tenant_id)
+    except ValueError:
+        raise TenantNotFound(by="id", value=tenant_id) from None
+    return _find("id", tenant_id, lambda: Q(pk=key))
+
+
+def forget(tenant_id: str) -> None:
+    """Read this tenant anew when it is next asked for."""
+    with _lock:
+        for key in [key for key, (ref, _) in _entries.items() if ref is None or ref.id == tenant_id]:
+            del _entries[key]
+
+
+def forget_all() -> None:
+    """Read every tenant anew."""
+    with _lock:
+        _entries.clear()
+
+
+def _find(by: str, value: str, query: Callable[[], Q]) -> TenantRef:
+    key = (by, value)
+    entry = _entries.get(key)
+    if entry is None or time.monotonic() - entry[1] > settings.DIRECTORY_TTL:
+        # Two threads may both read; that is cheaper than to make every thread wait for one that waits for the database.
+        read_at = time.monotonic()
+        ref = _load(query())
+        if entry is not None and entry[0] is not None and (ref is None or ref.alias != entry[0].alias):
+            pools.forget_tenant(entry[0].alias)
+        entry = (ref, read_at)
+        with _lock:
+            _entries[key] = entry
+            _entries.move_to_end(key)
+            while len(_entries) > MAX_ENTRIES:
+                _entries.popitem(last=False)
+    if entry[0] is None:
+        raise TenantNotFound(by=by, value=value)
+    return entry[0]
+
+
+def _load(query: Q) -> TenantRef | None:
+    try:
+        tenant = Tenant.objects.filter(query, state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED)).first()
+        return None if tenant is None else tenant.ref()
+    finally:
+        release_unless_active("control")

@@ -1,0 +1,318 @@
+"""What `manage.py doctor` looks at: each check says what it found and, where that isn't right, what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import redis
+from django.conf import settings
+from psycopg.rows import dict_row
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from tenants import crypto
+from tenants.db.urls import database
+from tenants.errors import TenantryError
+
+State = Literal["ok", "warning", "failed"]
+MIN_FREE = 1024**3  # bytes
+MIN_SECRET = 32  # characters
+TESTED_POSTGRES = 18
+MAX_LAG = 64 * 1024**2  # bytes
+# Processes that hold a pool in the default deployment: web's and stream's workers, Celery's children, beat.
+PROCESSES = {"web": 2, "stream": 1, "worker": 2, "beat": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `advice` says what to do and is empty when nothing is to be done."""
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Every finding, in the order in which a person would set right what they say."""
+    yield python()
+    error = getattr(settings, "SETTINGS_ERROR", "")
+    if error:
+        advice = "Set it (docs/configuration.md lists all variables), or let `make up` make a development environment."
+        yield Finding("settings", "failed", error, advice)
+        return
+    yield Finding("settings", "ok", os.environ["DJANGO_SETTINGS_MODULE"].replace("settings_bare", "settings"))
+    checks: list[Callable[[], Iterator[Finding]]] = [secrets, folders, control, servers, mongo, valkey]
+    for check in checks:
+        yield from check()
+
+
+def python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Finding("python", "ok", found)
+    return Finding("python", "failed", found, "Use Python 3.11, 3.12 or 3.13.")
+
+
+def secrets() -> Iterator[Finding]:
+    if len(str(settings.SECRET_KEY.root())) < MIN_SECRET:
+        advice = "Use at least 32 random characters: sessions and links are signed with keys derived from it."
+        yield Finding("SECRET_KEY", "failed", "is short", advice)
+    else:
+        yield Finding("SECRET_KEY", "ok", "is set")
+    try:
+        crypto.decrypt(crypto.encrypt(b"doctor", associated="doctor"), associated="doctor")
+    except Exception as error:  # whatever is wrong with the ring is the finding
+        yield Finding("CREDENTIALS_KEYS", "failed", str(error), "Make a key: openssl rand -base64 32")
+    else:
+        yield Finding("CREDENTIALS_KEYS", "ok", f"{len(settings.CREDENTIALS_KEYS.split(','))} in the ring")
+
+
+def folders() -> Iterator[Finding]:
+    for name in ("DATA_DIR", "MEDIA_ROOT", "METRICS_DIR"):
+        path = Path(getattr(settings, name))
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+            yield Finding(name, "ok", f"{path} is writable")
+        else:
+            yield Finding(
+                name, "failed", f"{path} can't be written", f"Give the processes' user the right to write {existing}."
+            )
+    free = shutil.disk_usage(existing).free
+    advice = "" if free >= MIN_FREE else "Make room: exports and uploads need it."
+    yield Finding("disk", "ok" if not advice else "failed", f"{free / 1024**3:.1f} GB free", advice)
+    if settings.TENANTRY_DEV or (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
+        yield Finding("STATIC_ROOT", "ok", str(settings.STATIC_ROOT))
+    else:
+        yield Finding(
+            "STATIC_ROOT", "failed", f"{settings.STATIC_ROOT} holds no collected files", "Run manage.py collectstatic."
+        )
+
+
+# --- Postgres
+
+FACTS = """
+    SELECT current_setting('server_version') AS version,
+           current_setting('server_version_num')::int / 10000 AS major,
+           pg_is_in_recovery() AS in_recovery,
+           current_setting('wal_level') AS wal_level,
+           current_setting('max_connections')::int AS max_connections,
+           (SELECT rolsuper OR (rolcreatedb AND rolcreaterole)
+              FROM pg_roles WHERE rolname = current_user) AS may_provision,
+           (SELECT system_identifier::text FROM pg_control_system()) AS system,
+           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn AS position,
+           EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming
+"""
+
+
+def _ask(parameters: dict[str, Any]) -> dict[str, Any]:
+    with psycopg.connect(
+        host=parameters["HOST"],
+        port=parameters["PORT"],
+        dbname=parameters["NAME"],
+        user=parameters["USER"],
+        password=parameters["PASSWORD"],
+        **{**parameters["OPTIONS"], "connect_timeout": 3},
+        row_factory=dict_row,
+    ) as connection:
+        row = connection.execute(FACTS).fetchone()
+    return row or {}
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def control() -> Iterator[Finding]:
+    parameters = settings.DATABASES["control"]
+    try:
+        facts = _ask(parameters)
+    except psycopg.Error as error:
+        yield Finding(
+            "control",
+            "failed",
+            _reason(error),
+            "Check CONTROL_DATABASE_URL, and that the server runs and knows the role.",
+        )
+        return
+    yield from _version("control", facts)
+    try:
+        missing = _unapplied_migrations()
+    except psycopg.Error as error:  # no rights on its own tables, say
+        yield Finding("control: migrations", "failed", _reason(error), "Let the role own the control database.")
+        return
+    if missing:
+        yield Finding("control: migrations", "failed", f"{missing} are not applied", "Run manage.py prepare.")
+    else:
+        yield Finding("control: migrations", "ok", "all applied")
+
+
+def _unapplied_migrations() -> int:
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connections["control"])
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def servers() -> Iterator[Finding]:
+    try:
+        registered = list(_registered())
+    except (psycopg.Error, TenantryError) as error:
+        yield Finding(
+            "servers",
+            "failed",
+            _reason(error),
+            "Run manage.py prepare, with the CREDENTIALS_KEYS that it ran with before.",
+        )
+        return
+    if not registered:
+        yield Finding(
+            "servers", "failed", "none is registered", "Name one in TENANT_SERVERS and run manage.py prepare."
+        )
+    for name, url, template_version, replicas in registered:
+        primary: dict[str, Any] = {}
+        yield from _primary(name, url, primary)
+        if primary:
+            yield _template(name, template_version)
+        for replica, replica_url in replicas:
+            yield _replica(replica, replica_url, primary)
+
+
+def _registered() -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
+    from django.db import DatabaseError
+
+    from tenants.models import Server
+
+    try:
+        for server in Server.objects.prefetch_related("replicas"):
+            replicas = [(str(replica), replica.url) for replica in server.replicas.all()]
+            yield server.name, server.url, server.template_version, replicas
+    except DatabaseError as error:
+        raise TenantryError(f"The registry can't be read: {_reason(error)}") from error
+
+
+def _primary(name: str, url: str, facts: dict[str, Any]) -> Iterator[Finding]:
+    parameters = database(url)
+    try:
+        facts.update(_ask(parameters))
+    except psycopg.Error as error:
+        yield Finding(
+            f"server {name}",
+            "failed",
+            _reason(error),
+            "Check that it runs, and its URL in TENANT_SERVERS (then prepare).",
+        )
+        return
+    yield from _version(f"server {name}", facts)
+    if facts["in_recovery"]:
+        yield Finding(
+            f"server {name}: role", "failed", "is a replica", "Give the URL of the primary in TENANT_SERVERS."
+        )
+    if facts["wal_level"] != "logical":
+        advice = "Set wal_level = logical and restart it: tenants can't be moved from here while they work."
+        yield Finding(f"server {name}: wal_level", "warning", facts["wal_level"], advice)
+    if not facts["may_provision"]:
+        advice = "Grant it CREATEDB and CREATEROLE: each tenant gets a database and a role of its own."
+        yield Finding(f"server {name}: rights", "failed", "the role can't make databases and roles", advice)
+    limit = int(parameters["POOL"].get("max", settings.POOL["max"]))
+    needed = limit * sum(PROCESSES.values())
+    counted = f"{facts['max_connections']} connections for {sum(PROCESSES.values())} processes with {limit} each"
+    if needed + 10 > facts["max_connections"]:
+        advice = f"Raise max_connections above {needed + 10}, or lower POOL_MAX (or pool_max in this server's URL)."
+        yield Finding(f"server {name}: budget", "warning", counted, advice)
+    else:
+        yield Finding(f"server {name}: budget", "ok", counted)
+
+
+def _version(name: str, facts: dict[str, Any]) -> Iterator[Finding]:
+    advice = (
+        ""
+        if facts["major"] >= TESTED_POSTGRES
+        else f"Tenantry is tested with Postgres {TESTED_POSTGRES}: upgrade when you can."
+    )
+    yield Finding(name, "warning" if advice else "ok", f"Postgres {facts['version']}", advice)
+
+
+def _template(name: str, version: str) -> Finding:
+    if version:
+        return Finding(f"server {name}: template", "ok", version)
+    return Finding(
+        f"server {name}: template", "failed", "there is none", "Run manage.py prepare: sign-ups are copies of it."
+    )
+
+
+def _replica(name: str, url: str, primary: dict[str, Any]) -> Finding:
+    check = f"replica {name}"
+    try:
+        facts = _ask(database(url))
+    except psycopg.Error as error:
+        return Finding(check, "failed", _reason(error), "Start it; until then the primary serves all reads.")
+    if not facts["in_recovery"]:
+        return Finding(check, "failed", "is a primary", "It left its primary: make it again with pg_basebackup.")
+    if primary and facts["system"] != primary["system"]:
+        return Finding(
+            check, "failed", "follows another primary", "Correct its URL in TENANT_SERVERS and run manage.py prepare."
+        )
+    if not facts["streaming"]:
+        return Finding(check, "failed", "doesn't stream", "Look into its log for what keeps it from its primary.")
+    lag = max(0, int(primary["position"]) - int(facts["position"])) if primary else 0
+    if lag > MAX_LAG:
+        return Finding(
+            check, "warning", f"{lag / 1024**2:.0f} MB behind", "Reads go to the primary until it has caught up."
+        )
+    return Finding(check, "ok", f"streams, {lag} bytes behind")
+
+
+# --- MongoDB and Valkey
+
+
+def mongo() -> Iterator[Finding]:
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        settings.MONGO_URL, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000
+    )
+    try:
+        hello = client.admin.command("hello")
+        version = client.server_info()["version"]
+    except PyMongoError as error:
+        reason = _reason(error).partition(", Timeout:")[0]
+        yield Finding(
+            "mongo", "failed", reason, "Check MONGO_URL and that it runs. Until then, activity waits in Postgres."
+        )
+        return
+    finally:
+        client.close()
+    if "setName" in hello:
+        yield Finding("mongo", "ok", f"MongoDB {version}, replica set {hello['setName']}")
+    else:
+        advice = "Run it as a replica set (one member will do): majority writes and change streams need one."
+        yield Finding("mongo", "failed", f"MongoDB {version} stands alone", advice)
+
+
+def valkey() -> Iterator[Finding]:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3, socket_timeout=3) as client:
+        try:
+            server: Any = client.info()
+        except redis.RedisError as error:
+            yield Finding(
+                "valkey",
+                "failed",
+                _reason(error),
+                "Check REDIS_URL and that it runs. Jobs are found again once it does.",
+            )
+            return
+    version = server.get("valkey_version") or server.get("redis_version")
+    yield Finding("valkey", "ok", f"Valkey {version}" if "valkey_version" in server else f"Redis {version}")
+    policy = server.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield Finding(
+            "valkey: maxmemory-policy", "warning", policy, "Set noeviction: the broker's messages must not be evicted."
+        )

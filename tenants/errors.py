@@ -1,0 +1,184 @@
+"""Every error that tenancy raises.
+
+TenantryError
+├── NoTenant                  code that needs a tenant ran without one
+├── TenantNotFound            a host, slug or id names no tenant
+├── TenantSuspended           the tenant exists and is not served
+├── TenantSwitchRefused       a context was switched or left inside an open transaction
+├── CrossTenant               an object or alias of one tenant was used in another
+├── SlugInvalid, SlugReserved, SlugTaken
+├── ProvisioningFailed        a tenant could not be made; nothing of it is left
+├── TenantBusy                a tenant's state, or somebody else's work on it, doesn't allow this now
+├── ServerUnavailable         a Postgres server doesn't answer its administrator
+└── WrongDatabase             a connection answered for another database than it was opened for
+
+The pool's errors extend psycopg_pool's, which extend OperationalError, so that callers of Django already handle them.
+"""
+
+from __future__ import annotations
+
+from psycopg_pool import PoolClosed as PsycopgPoolClosed
+from psycopg_pool import PoolTimeout as PsycopgPoolTimeout
+from psycopg_pool import TooManyRequests as PsycopgTooManyRequests
+
+
+class TenantryError(Exception):
+    """Base of the errors that Tenantry raises on purpose. `message` is a sentence for the person who can act on it."""
+
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NoTenant(TenantryError):
+    """Raised when something that belongs to a tenant is asked for and none is active."""
+
+    def __init__(self, wanted: str = "A database connection") -> None:
+        super().__init__(f"{wanted} needs a tenant and none is active; enter one with tenants.context.use_tenant().")
+        self.wanted = wanted
+
+
+class TenantNotFound(TenantryError):
+    """Raised when a host, slug or id names no tenant."""
+
+    status = 404
+
+    def __init__(self, *, by: str, value: str) -> None:
+        super().__init__(f"There is no organisation with the {by} {value!r}.")
+        self.by = by
+        self.value = value
+
+
+class TenantSuspended(TenantryError):
+    """Raised when a tenant is asked for that exists and isn't served (suspended, or on its way in or out)."""
+
+    status = 403
+
+    def __init__(self, *, slug: str, state: str) -> None:
+        super().__init__(f"The organisation {slug!r} is {state}.")
+        self.slug = slug
+        self.state = state
+
+
+class TenantSwitchRefused(TenantryError):
+    """Raised when the active tenant would change while a transaction of the former one is open."""
+
+    def __init__(self, *, active: str, wanted: str) -> None:
+        super().__init__(f"Leave transaction.atomic() before going from {active} to {wanted}.")
+        self.active = active
+        self.wanted = wanted
+
+
+class CrossTenant(TenantryError, ValueError):
+    """Raised when an object or alias of one tenant is used in another. A ValueError, as Django's own refusals are."""
+
+    def __init__(self, *, what: str, belongs_to: str, used_in: str) -> None:
+        super().__init__(f"{what} belongs to {belongs_to} and can't be used in {used_in}.")
+        self.what = what
+        self.belongs_to = belongs_to
+        self.used_in = used_in
+
+
+class SlugInvalid(TenantryError):
+    """Raised when a slug can't be a host name's label."""
+
+    status = 422
+
+    def __init__(self, slug: str) -> None:
+        super().__init__("Use 3 to 40 lower-case letters, digits and single hyphens, starting with a letter and ending with a letter or digit.")
+        self.slug = slug
+
+
+class SlugReserved(TenantryError):
+    """Raised when a slug is kept for Tenantry itself."""
+
+    status = 422
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"The address {slug!r} is reserved; choose another.")
+        self.slug = slug
+
+
+class SlugTaken(TenantryError):
+    """Raised when another tenant has the slug."""
+
+    status = 409
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"The address {slug!r} is taken; choose another.")
+        self.slug = slug
+
+
+class ProvisioningFailed(TenantryError):
+    """Raised when a tenant couldn't be made. Whatever had been made of it is gone again."""
+
+    status = 503
+
+    def __init__(self, *, slug: str, step: str) -> None:
+        super().__init__(f"The organisation {slug!r} could not be set up (at: {step}); nothing was kept, so try again.")
+        self.slug = slug
+        self.step = step
+
+
+class TenantBusy(TenantryError):
+    """Raised when a tenant's state doesn't allow what is asked, or somebody else is at work on its database."""
+
+    status = 409
+
+    def __init__(self, *, slug: str, state: str) -> None:
+        super().__init__(f"The organisation {slug!r} is {state}; wait until that is done.")
+        self.slug = slug
+        self.state = state
+
+
+class ServerUnavailable(TenantryError):
+    """Raised when a Postgres server refuses its administrator's connection or doesn't answer."""
+
+    status = 503
+
+    def __init__(self, *, server: str, reason: str) -> None:
+        super().__init__(f"The Postgres server {server!r} can't be used now: {reason}")
+        self.server = server
+        self.reason = reason
+
+
+class WrongDatabase(TenantryError):
+    """Raised when a new connection's `current_database()` isn't the one that it was opened for."""
+
+    def __init__(self, *, wanted: str, found: str) -> None:
+        super().__init__(f"A connection opened for the database {wanted!r} reached {found!r}; it was closed.")
+        self.wanted = wanted
+        self.found = found
+
+
+class PoolTimeout(PsycopgPoolTimeout):
+    """Raised when no connection came free in time."""
+
+    def __init__(self, *, pool: str, tenant: str, waited: float) -> None:
+        super().__init__(f"no connection of pool {pool!r} came free for {tenant} in {waited:.2f} s")
+        self.pool = pool
+        self.tenant = tenant
+        self.waited = waited
+        self.retry_after = 1
+
+
+class TooManyRequests(PsycopgTooManyRequests):
+    """Raised at once when a tenant, or the whole pool, already has as many waiting as are allowed."""
+
+    def __init__(self, *, pool: str, tenant: str, waiting: int) -> None:
+        super().__init__(f"pool {pool!r} already has {waiting} requests waiting for {tenant}")
+        self.pool = pool
+        self.tenant = tenant
+        self.waiting = waiting
+        self.retry_after = 1
+
+
+class PoolClosed(PsycopgPoolClosed):
+    """Raised when a connection is wanted of a pool that is draining or closed (the process is stopping)."""
+
+    def __init__(self, *, pool: str) -> None:
+        super().__init__(f"pool {pool!r} is closed")
+        self.pool = pool
+        self.retry_after = 1

@@ -1,0 +1,130 @@
+"""The registry, in the control database: servers, and which tenant lives where."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Lower
+
+from tenants import crypto
+from tenants.ids import new_id
+from tenants.refs import TenantRef
+
+
+class Server(models.Model):
+    """One Postgres primary and its replicas. `url` is an administrator's, kept encrypted."""
+
+    name = models.SlugField(primary_key=True, max_length=40)
+    encrypted_url = models.BinaryField(editable=False)
+    is_open = models.BooleanField("open for new tenants", default=True)
+    template_version = models.CharField(max_length=64, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def url(self) -> str:
+        return crypto.decrypt(self.encrypted_url, associated=f"server:{self.name}").decode()
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self.encrypted_url = crypto.encrypt(url, associated=f"server:{self.name}")
+
+
+class Replica(models.Model):
+    """A streaming replica of a server."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    server = models.ForeignKey(Server, models.CASCADE, related_name="replicas")
+    name = models.SlugField(max_length=40)
+    encrypted_url = models.BinaryField(editable=False)
+
+    class Meta:
+        ordering = ["server", "name"]
+        constraints = [models.UniqueConstraint(fields=["server", "name"], name="replica_name_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.server_id}/{self.name}"
+
+    @property
+    def url(self) -> str:
+        return crypto.decrypt(self.encrypted_url, associated=f"replica:{self.server_id}/{self.name}").decode()
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self.encrypted_url = crypto.encrypt(url, associated=f"replica:{self.server_id}/{self.name}")
+
+
+class Tenant(models.Model):
+    """An organisation and the route to its database. Every change of the route raises `epoch`."""
+
+    class State(models.TextChoices):
+        PROVISIONING = "provisioning"
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+        DELETING = "deleting"
+
+    class Plan(models.TextChoices):
+        FREE = "free"
+        TEAM = "team"
+        BUSINESS = "business"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=200)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.PROVISIONING)
+    plan = models.CharField(max_length=20, choices=Plan.choices, default=Plan.FREE)
+    epoch = models.PositiveIntegerField(default=1, editable=False)
+    server = models.ForeignKey(Server, models.PROTECT, related_name="tenants")
+    database = models.CharField(max_length=63, unique=True, editable=False)
+    role = models.CharField(max_length=63, editable=False)
+    encrypted_password = models.BinaryField(editable=False)
+    schema_version = models.CharField(max_length=64, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        indexes = [models.Index(fields=["schema_version"]), models.Index(fields=["created_at", "id"])]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def set_password(self, password: str) -> None:
+        """Encrypt the password of the tenant's Postgres role. The tenant's id must be set."""
+        self.encrypted_password = crypto.encrypt(password, associated=f"tenant:{self.id}")
+
+    def ref(self) -> TenantRef:
+        """The frozen value that the rest of the system works with."""
+        return TenantRef(
+            id=str(self.id),
+            slug=self.slug,
+            name=self.name,
+            plan=self.plan,
+            state=self.state,
+            epoch=self.epoch,
+            server=self.server_id,
+            database=self.database,
+            role=self.role,
+            password=crypto.decrypt(self.encrypted_password, associated=f"tenant:{self.id}").decode(),
+            schema_version=self.schema_version,
+        )
+
+
+class Domain(models.Model):
+    """A host name of a tenant's own. It counts once it is verified."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    host = models.CharField(max_length=253)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="domains")
+    is_verified = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["host"]
+        constraints = [models.UniqueConstraint(Lower("host"), name="domain_host_unique")]
+
+    def __str__(self) -> str:
+        return self.host

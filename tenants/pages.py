@@ -1,0 +1,76 @@
+"""Pages by cursor: each goes on after the last row of the one before, so that rows that come or go move nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from django.db.models import Model, Q, QuerySet
+
+from tenants.errors import TenantryError
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 500
+_MAX_CURSOR = 500
+
+
+class BadCursor(TenantryError):
+    """Raised when a cursor isn't one that Tenantry gave out for this list."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("The cursor is not one of this list; leave it out to start at the first page.")
+        self.errors = {"cursor": [self.message]}
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items and the cursor of what follows, None at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+def encode_cursor(*values: str | int) -> str:
+    """An opaque cursor of where a page ended."""
+    return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
+    """The values of a cursor, which must be of these kinds in this order. Raises BadCursor."""
+    try:
+        if len(cursor) > _MAX_CURSOR:
+            raise ValueError
+        values = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):
+        raise BadCursor() from None
+    if not isinstance(values, list) or [type(value) for value in values] != list(kinds):
+        raise BadCursor()
+    return values
+
+
+def keyset_page(queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[M]:
+    """A page of rows that have `created_at` and a UUID `id`, oldest first; an index on both serves it. Raises BadCursor."""
+    if cursor:
+        at, row_id = decode_cursor(cursor, str, str)
+        try:
+            moment, last = datetime.fromisoformat(at), UUID(row_id)
+            if moment.tzinfo is None:
+                raise ValueError
+        except ValueError:
+            raise BadCursor() from None
+        queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
+    rows: list[Any] = list(queryset.order_by("created_at", "id")[: limit + 1])
+    more = len(rows) > limit
+    rows = rows[:limit]
+    following = encode_cursor(rows[-1].created_at.isoformat(), str(rows[-1].pk)) if more else None
+    return Page(rows, following)

@@ -1,0 +1,152 @@
+"""Every page that people see, by name, and how to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.browser import people
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A system with a tenant that has people and a log, and what only a mail tells."""
+
+    control: str
+    tenant: str
+    email: str
+    password: str
+    invitation: str
+    reset: str
+
+
+Scene = Callable[[Page, Stage], None]
+
+
+def set_stage(page: Page, system: dict[str, Any]) -> Stage:
+    """The first demo tenant, with an invitation and a reset link that are still good."""
+    demo = system["tenants"][0]
+    tenant = demo["url"].rstrip("/")
+    people.sign_in(page, tenant, email=demo["email"], password=demo["password"])
+    people.invite(page, tenant, email="katherine.johnson@example.com")
+    invitation = people.link_in_mail(page, tenant, to="katherine.johnson@example.com")
+    page.context.clear_cookies()
+    page.goto(f"{tenant}/password/reset")
+    page.get_by_label("E-mail address").fill(demo["email"])
+    page.get_by_role("button", name="Send the link").click()
+    reset = people.link_in_mail(page, tenant, to=demo["email"])
+    return Stage(system["web"].rstrip("/"), tenant, demo["email"], demo["password"], invitation, reset)
+
+
+def on_control(path: str) -> Scene:
+    """A page of the control host."""
+    return lambda page, stage: _go(page, stage.control + path)
+
+
+def on_tenant(path: str) -> Scene:
+    """A page of the tenant's host."""
+    return lambda page, stage: _go(page, stage.tenant + path)
+
+
+def refused_sign_up(page: Page, stage: Stage) -> None:
+    """The sign-up form with its errors."""
+    _go(page, f"{stage.control}/signup")
+    page.get_by_label("Address", exact=True).fill("www")
+    page.get_by_role("button", name="Create organisation").click()
+    expect(page.get_by_text("This field is required.").first).to_be_visible()
+
+
+def used_link(page: Page, stage: Stage) -> None:
+    """A single-use link that was used: its form is sent by itself."""
+    page.goto(f"{stage.tenant}/sign-in/nothing-that-was-ever-given-out")
+    expect(page.get_by_role("heading", name="This link was used")).to_be_visible()
+
+
+def member(page: Page, stage: Stage) -> None:
+    """One member's page."""
+    page.goto(f"{stage.tenant}/members")
+    page.locator("#member-rows a").nth(1).click()
+    expect(page.get_by_role("heading", name="What they did")).to_be_visible()
+
+
+def nobody_found(page: Page, stage: Stage) -> None:
+    """A search that finds nobody."""
+    _go(page, f"{stage.tenant}/members?q=nobody+of+that+name")
+
+
+def event_with_data(page: Page, stage: Stage) -> None:
+    """The log with one event's data opened."""
+    page.goto(f"{stage.tenant}/activity")
+    page.locator("[data-action] summary").first.click()
+    expect(page.locator(".data-json").first).to_be_visible()
+
+
+def new_token(page: Page, stage: Stage) -> None:
+    """A token right after it was made."""
+    people.create_token(page, stage.tenant, name="nightly export")
+
+
+def mail(page: Page, stage: Stage) -> None:
+    """A mail of the outbox."""
+    people.link_in_mail(page, stage.tenant, to="katherine.johnson@example.com")
+
+
+def user_menu(page: Page, stage: Stage) -> None:
+    """The menu with everything open that opens."""
+    page.goto(f"{stage.tenant}/settings")
+    menu = page.get_by_role("button", name="Menu", exact=True)
+    if menu.is_visible():
+        menu.click()
+    page.locator(".shell-user").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def confirm(page: Page, stage: Stage) -> None:
+    """The question before something is undone."""
+    page.goto(f"{stage.tenant}/members")
+    page.get_by_role("button", name="Revoke the invitation of katherine.johnson@example.com").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _go(page: Page, url: str) -> None:
+    page.goto(url)
+
+
+OPEN: dict[str, Scene] = {
+    "landing": on_control("/"),
+    "signup": on_control("/signup"),
+    "signup-refused": refused_sign_up,
+    "find-nothing": on_control("/find?slug=no-such-place"),
+    "control-outbox": on_control("/outbox"),
+    "login": on_tenant("/login"),
+    "password-reset": on_tenant("/password/reset"),
+    "password-reset-sent": on_tenant("/password/reset/sent"),
+    "password-reset-choose": lambda page, stage: _go(page, stage.reset),
+    "password-reset-done": on_tenant("/password/reset/done"),
+    "invitation": lambda page, stage: _go(page, stage.invitation),
+    "invitation-used": on_tenant("/invitations/nothing-that-was-ever-given-out"),
+    "sign-in-link-used": used_link,
+    "not-found": on_control("/no-such-page"),
+}
+SIGNED_IN: dict[str, Scene] = {
+    "dashboard": on_tenant("/"),
+    "members": on_tenant("/members"),
+    "members-nobody": nobody_found,
+    "member": member,
+    "confirm": confirm,
+    "activity": on_tenant("/activity"),
+    "activity-event": event_with_data,
+    "activity-nothing": on_tenant("/activity?action=no.such.action"),
+    "tokens": on_tenant("/tokens"),
+    "token-created": new_token,
+    "settings": on_tenant("/settings"),
+    "menu": user_menu,
+    "outbox": on_tenant("/outbox"),
+    "mail": mail,
+    "tenant-not-found": on_tenant("/no-such-page"),
+}
+# Statuses of the scenes that show how something is refused.
+REFUSALS = {404, 410, 422}

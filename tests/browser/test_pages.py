@@ -1,0 +1,79 @@
+"""Every page, light and dark, wide and on a phone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser import people, scenes
+from tests.browser.conftest import Open
+from tests.browser.watch import Watch
+
+pytestmark = pytest.mark.xdist_group("system")
+
+# Inputs that a screen reader would announce with no name.
+UNNAMED = """() => [...document.querySelectorAll("input:not([type=hidden]), select, textarea")]
+  .filter((field) => !field.labels?.length && !field.getAttribute("aria-label"))
+  .map((field) => field.outerHTML)"""
+# Buttons and links of an icon alone need a name too.
+SILENT = """() => [...document.querySelectorAll("button, a[href]")]
+  .filter((it) => !it.textContent.trim() && !it.getAttribute("aria-label"))
+  .map((it) => it.outerHTML)"""
+DUPLICATE_IDS = """() => {
+  const ids = [...document.querySelectorAll("[id]")].map((it) => it.id);
+  return ids.filter((id, index) => ids.indexOf(id) !== index);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_whole(system: dict[str, Any], open_page: Open, watch: Watch, theme: str, width: int) -> None:
+    watch.expected = scenes.REFUSALS
+    stage = scenes.set_stage(open_page(), system)
+    page = open_page(width=width, theme=theme)
+    faults: list[str] = []
+    for name, scene in scenes.OPEN.items():
+        scene(page, stage)
+        faults += [f"{name}: {fault}" for fault in faults_of(page, theme)]
+        page.context.clear_cookies()
+    people.sign_in(page, stage.tenant, email=stage.email, password=stage.password)
+    for name, scene in scenes.SIGNED_IN.items():
+        scene(page, stage)
+        faults += [f"{name}: {fault}" for fault in faults_of(page, theme)]
+    assert not faults, "\n".join(faults)
+
+
+def faults_of(page: Page, theme: str) -> list[str]:
+    page.wait_for_load_state("networkidle")
+    faults = []
+    if page.locator("h1").count() != 1:
+        faults.append(f"{page.locator('h1').count()} h1")
+    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        faults.append("scrolls sideways")
+    if page.locator("html").get_attribute("data-bs-theme") != theme:
+        faults.append(f"is not {theme}")
+    if not page.title().strip():
+        faults.append("has no title")
+    faults += [f"unnamed {field}" for field in page.evaluate(UNNAMED)]
+    faults += [f"silent {it}" for it in page.evaluate(SILENT)]
+    faults += [f"id {name!r} twice" for name in page.evaluate(DUPLICATE_IDS)]
+    return faults
+
+
+def test_the_theme_that_somebody_chose_is_remembered(system: dict[str, Any], open_page: Open) -> None:
+    page = open_page(theme="light")
+    page.goto(system["web"])
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.goto(f"{system['web']}/signup")
+    assert page.locator("html").get_attribute("data-bs-theme") == "dark"
+
+
+def test_the_keyboard_reaches_the_content_first(system: dict[str, Any], open_page: Open) -> None:
+    page = open_page()
+    page.goto(system["web"])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
