@@ -6,9 +6,10 @@ import sys
 
 
 def main() -> None:
-    # These two must run where the environment isn't complete.
-    bare = sys.argv[1:2] in (["up"], ["doctor"])
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings_bare" if bare else "config.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if sys.argv[1:2] in (["up"], ["doctor"]):  # they must run where the environment isn't complete
+        os.environ["TENANTRY_SETTINGS"] = os.environ["DJANGO_SETTINGS_MODULE"]
+        os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings_bare"
     os.environ.setdefault("TENANTRY_PROCESS", "cli")
     from django.core.management import execute_from_command_line
 

@@ -8,6 +8,8 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, sessions  # noqa: F401  checks register themselves
+        from accounts import checks, control, sessions  # noqa: F401  checks register themselves
+        from tenants.signals import tenant_state_changed
 
         sessions.connect()
+        tenant_state_changed.connect(control.record_state_change, dispatch_uid="accounts.tenant_state_changed")

@@ -38,7 +38,9 @@ class EmailBackend(ModelBackend):
                 raise PermissionDenied from error
         user = User.objects.by_email(address)
         if user is None:
-            User().set_password(password)  # as slow as a check, so that the time doesn't tell which addresses are members
+            User().set_password(
+                password
+            )  # as slow as a check, so that the time doesn't tell which addresses are members
             return None
         if not user.check_password(password) or not self.user_can_authenticate(user):
             return None

@@ -19,5 +19,7 @@ def rate_limit_is_a_rate(app_configs: Sequence[Any] | None, **kwargs: Any) -> li
         if settings.RATE_LIMIT:
             parse_rate(settings.RATE_LIMIT)
     except ImproperlyConfigured as error:
-        return [Error(str(error), hint="Set RATE_LIMIT such as 100/m, or leave it unset for no limit.", id="accounts.E001")]
+        return [
+            Error(str(error), hint="Set RATE_LIMIT such as 100/m, or leave it unset for no limit.", id="accounts.E001")
+        ]
     return []

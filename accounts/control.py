@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from accounts import events
-from accounts.errors import NotFound, TenantBusy
+from accounts.errors import NotFound
 from accounts.validation import clean_name
 from activity import outbox
 from tenants import directory
@@ -39,7 +39,11 @@ def tenant_update(*, tenant: Tenant, changes: dict[str, Any]) -> Tenant:
         changes = {**changes, "name": clean_name(changes["name"], required=True)}
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
-        changed = {field: [getattr(tenant, field), value] for field, value in changes.items() if getattr(tenant, field) != value}
+        changed = {
+            field: [getattr(tenant, field), value]
+            for field, value in changes.items()
+            if getattr(tenant, field) != value
+        }
         if changed:
             for field, (_, value) in changed.items():
                 setattr(tenant, field, value)
@@ -50,32 +54,31 @@ def tenant_update(*, tenant: Tenant, changes: dict[str, Any]) -> Tenant:
 
 
 def tenant_suspend(*, tenant: Tenant) -> Tenant:
-    """Stop serving an active tenant: its hosts answer 403 within a second, its tasks wait. Raises TenantBusy."""
-    return _change_state(tenant, Tenant.State.ACTIVE, Tenant.State.SUSPENDED)
+    """Stop serving an active tenant: its hosts answer 403 within a second. Raises TenantBusy."""
+    offboard.suspend_tenant(tenant.ref())
+    return tenant_get(tenant.slug)
 
 
 def tenant_resume(*, tenant: Tenant) -> Tenant:
     """Serve a suspended tenant again. Raises TenantBusy."""
-    return _change_state(tenant, Tenant.State.SUSPENDED, Tenant.State.ACTIVE)
+    offboard.resume_tenant(tenant.ref())
+    return tenant_get(tenant.slug)
 
 
-def _change_state(tenant: Tenant, former: str, state: str) -> Tenant:
-    with transaction.atomic():
-        tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
-        if tenant.state == state:
-            return tenant
-        if tenant.state != former:
-            raise TenantBusy(slug=tenant.slug, state=tenant.state)
-        tenant.state = state
-        tenant.save(update_fields=["state"])
-        event = events.TenantSuspended if state == Tenant.State.SUSPENDED else events.TenantResumed
+def record_state_change(sender: Any, tenant: Tenant, former: str, **kwargs: Any) -> None:
+    """Whoever makes, suspends or resumes a tenant (sign-up, API, admin, commands) leaves an event in the same transaction."""
+    happened: dict[tuple[str, str], type[events.TenantEvent]] = {
+        (Tenant.State.PROVISIONING, Tenant.State.ACTIVE): events.TenantCreated,
+        (Tenant.State.ACTIVE, Tenant.State.SUSPENDED): events.TenantSuspended,
+        (Tenant.State.SUSPENDED, Tenant.State.ACTIVE): events.TenantResumed,
+    }
+    event = happened.get((former, tenant.state))
+    if event is not None:
         outbox.record(event.of(tenant))
-        transaction.on_commit(partial(directory.forget, str(tenant.pk)))
-    return tenant
 
 
 def tenant_delete(*, tenant: Tenant) -> None:
-    """Delete a tenant with its database, role and credentials. There is no way back."""
+    """Delete a tenant with all that it has. There is no way back. Raises TenantBusy and ServerUnavailable."""
     offboard.delete_tenant(tenant.ref())
 
 
@@ -91,7 +94,8 @@ def servers() -> list[dict[str, Any]]:
             "is_open": server.is_open,
             "tenants": server.tenant_count,
             "replicas": [
-                {"name": replica.name, "lag_bytes": lag.get((server.name, replica.name))} for replica in server.replicas.all()
+                {"name": replica.name, "lag_bytes": lag.get((server.name, replica.name))}
+                for replica in server.replicas.all()
             ],
         }
         for server in found

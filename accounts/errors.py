@@ -6,7 +6,6 @@ AccountsError
 ├── InvalidField            one field's value can't be accepted
 │   ├── EmailTaken          another member has the address
 │   └── SlugRefused         the organisation's address is malformed, reserved or taken
-├── TenantBusy              the organisation is in a state that doesn't allow it
 ├── LastOwner               the organisation would have no active owner left
 ├── InvitationUnusable      accepted, revoked, expired or never sent
 ├── SignInLinkUnusable      used, expired or never made
@@ -78,15 +77,6 @@ class SlugRefused(InvalidField):
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__("slug", sentence)
         self.status = status
-
-
-class TenantBusy(AccountsError):
-    """Raised when an organisation is on its way in or out, so that it can't be suspended or resumed."""
-
-    def __init__(self, *, slug: str, state: str) -> None:
-        super().__init__(f"The organisation {slug!r} is {state}; wait until it is done.")
-        self.slug = slug
-        self.state = state
 
 
 class LastOwner(AccountsError):

@@ -54,6 +54,7 @@ class MemberEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class MemberCreated(MemberEvent):
     action: ClassVar[str] = "member.created"
+    personal: ClassVar[frozenset[str]] = frozenset({"email"})
     email: str
     role: str
 
@@ -61,6 +62,7 @@ class MemberCreated(MemberEvent):
 @dataclass(frozen=True, kw_only=True)
 class MemberUpdated(MemberEvent):
     action: ClassVar[str] = "member.updated"
+    personal: ClassVar[frozenset[str]] = frozenset({"changes"})
     changes: Changes
 
 
@@ -85,6 +87,7 @@ class MemberReactivated(MemberEvent):
 @dataclass(frozen=True, kw_only=True)
 class MemberRemoved(MemberEvent):
     action: ClassVar[str] = "member.removed"
+    personal: ClassVar[frozenset[str]] = frozenset({"email"})
     email: str
     role: str
 
@@ -131,6 +134,7 @@ class SessionSignedIn(SessionEvent):
 @dataclass(frozen=True, kw_only=True)
 class SessionSignInFailed(SessionEvent):
     action: ClassVar[str] = "session.sign_in_failed"
+    personal: ClassVar[frozenset[str]] = frozenset({"email"})
     email: str
 
 

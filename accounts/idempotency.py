@@ -138,7 +138,9 @@ def _in_flight() -> IdempotencyConflict:
 def _keep(claim: _Claim, row: IdempotencyKey, response: HttpResponseBase) -> None:
     row.status = response.status_code
     row.content_type = response.headers.get("Content-Type", "")
-    row.body = crypto.encrypt(response.content if isinstance(response, HttpResponse) else b"", associated=claim.associated)
+    row.body = crypto.encrypt(
+        response.content if isinstance(response, HttpResponse) else b"", associated=claim.associated
+    )
     row.save()
 
 

@@ -26,9 +26,9 @@ class RecordingMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         actor = SYSTEM
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and "Authorization" not in request.headers:
-            if request.user.is_authenticated:
-                actor = actor_of(cast(User, request.user))
+        has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and "Authorization" not in request.headers
+        if has_session and request.user.is_authenticated:
+            actor = actor_of(cast(User, request.user))
         context = RecordingContext(
             actor=actor, request_id=cast(Any, request).id, ip=client_ip(request) or None, source="ui"
         )

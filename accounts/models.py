@@ -27,7 +27,9 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """An operator with all rights."""
-        return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, "role": Role.OWNER, **fields})
+        return self.create_user(
+            email, password, **{"is_staff": True, "is_superuser": True, "role": Role.OWNER, **fields}
+        )
 
     def by_email(self, email: str) -> User | None:
         """The user with the address, or None; read from the primary, since rights depend on it."""

@@ -17,9 +17,19 @@ class Role(models.TextChoices):
     VIEWER = "viewer"
 
 
-READS: Final = frozenset({"tenant.read", "members.read", "activity.read", "jobs.read", "invitations.read", "tokens.read"})
+READS: Final = frozenset(
+    {"tenant.read", "members.read", "activity.read", "jobs.read", "invitations.read", "tokens.read"}
+)
 WRITES: Final = frozenset(
-    {"tenant.write", "members.write", "activity.write", "jobs.write", "invitations.write", "tokens.write", "profile.write"}
+    {
+        "tenant.write",
+        "members.write",
+        "activity.write",
+        "jobs.write",
+        "invitations.write",
+        "tokens.write",
+        "profile.write",
+    }
 )
 VERBS: Final = READS | WRITES
 
@@ -33,7 +43,12 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
 }
 
 # A token can do what both its scopes and its user's role allow.
-SCOPES: Final[dict[str, frozenset[str]]] = {"*": VERBS, "read": READS, "write": WRITES, **{verb: frozenset({verb}) for verb in VERBS}}
+SCOPES: Final[dict[str, frozenset[str]]] = {
+    "*": VERBS,
+    "read": READS,
+    "write": WRITES,
+    **{verb: frozenset({verb}) for verb in VERBS},
+}
 
 
 def verbs_of_role(role: str) -> frozenset[str]:

@@ -48,4 +48,3 @@ def sign_in_failed(sender: Any, credentials: dict[str, Any], request: HttpReques
     user = User.objects.by_email(address) if address else None
     with transaction.atomic():
         outbox.record(events.SessionSignInFailed.of(user, email=address))
-

@@ -42,13 +42,15 @@ def tenant_sign_up(
     owner_password: str,
     owner_name: str = "",
     plan: str = "free",
+    server: str | None = None,
     token_name: str | None = None,
     by_owner: bool = True,
 ) -> SignUp:
     """Make an organisation with its owner, or nothing at all. What people fill in is checked before anything is made.
 
-    `by_owner`: the new owner asks, so the events name them; otherwise whoever the request's events name. Raises InvalidField,
-    SlugRefused, and ProvisioningFailed when the database couldn't be made.
+    `server`: where its database lives, by default the open one with the fewest tenants. `by_owner`: the new owner asks,
+    so the events name them; otherwise whoever the request's events name. Raises InvalidField, SlugRefused, and
+    ProvisioningFailed when the database couldn't be made.
     """
     name = clean_name(name, required=True)
     owner = User(
@@ -66,7 +68,7 @@ def tenant_sign_up(
         return _populate(owner, token_name)
 
     try:
-        tenant, (link, token) = provision_tenant(slug=slug, name=name, plan=plan, populate=populate)
+        tenant, (link, token) = provision_tenant(slug=slug, name=name, plan=plan, server=server, populate=populate)
     except (SlugInvalid, SlugReserved, SlugTaken) as refusal:
         raise SlugRefused(refusal.message, refusal.status) from None
     return SignUp(tenant, owner, sign_in_url(tenant, link), token)

@@ -1,31 +1,29 @@
-"""What is thrown away when its time has passed."""
+"""The daily upkeep of accounts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from celery import shared_task
-from django.contrib.sessions.models import Session
-from django.utils import timezone
+from django.db import DatabaseError
 
-from accounts.models import IdempotencyKey, SignInLink
+from accounts.services.expiry import expired_prune
+from tenants.context import use
+from tenants.models import Tenant
+from tenants.refs import CONTROL, Ref
 from tenants.task import TenantTask
 
-BATCH = 5_000
+log = structlog.get_logger(__name__)
 
 
-@shared_task(base=TenantTask, name="accounts.prune")  # type: ignore[untyped-decorator]
-def prune(**kwargs: Any) -> dict[str, int]:
-    """Delete the active tenant's (or control's) expired idempotency keys, sign-in links and sessions, a batch of each.
-
-    A batch is bounded so that no run holds locks for long; the next run goes on.
-    """
-    now = timezone.now()
-    keys = IdempotencyKey.objects.filter(created_at__lt=now - IdempotencyKey.LIFETIME).values("pk")[:BATCH]
-    links = SignInLink.objects.filter(expires_at__lt=now).values("pk")[:BATCH]
-    sessions = Session.objects.filter(expire_date__lt=now).values("pk")[:BATCH]
-    return {
-        "idempotency_keys": IdempotencyKey.objects.filter(pk__in=keys).delete()[0],
-        "sign_in_links": SignInLink.objects.filter(pk__in=links).delete()[0],
-        "sessions": Session.objects.filter(pk__in=sessions).delete()[0],
-    }
+@shared_task(base=TenantTask, name="accounts.prune", runs_in_control=True)
+def prune(**_: Any) -> None:
+    """Throw away what has expired, in control and in each tenant; a tenant that can't be reached waits for the next run."""
+    refs: list[Ref] = [CONTROL, *(row.ref() for row in Tenant.objects.filter(state=Tenant.State.ACTIVE).iterator())]
+    for ref in refs:
+        try:
+            with use(ref):
+                expired_prune()
+        except DatabaseError as error:
+            log.warning("prune_failed", tenant=ref.slug, error=type(error).__name__)

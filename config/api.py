@@ -67,9 +67,7 @@ def _with_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
             return unknown_route(request)
         if response.status_code == 405:
             allowed = response.headers.get("Allow", "")
-            return problem_response(
-                request, status=405, detail=f"Use one of {allowed}.", headers={"Allow": allowed}
-            )
+            return problem_response(request, status=405, detail=f"Use one of {allowed}.", headers={"Allow": allowed})
         return response
 
     return update_wrapper(answer, view)
@@ -77,7 +75,9 @@ def _with_problems(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
 
 def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
     """404 for a path below an API that names nothing."""
-    return problem_response(request, status=404, detail="There is nothing at this address; see the documentation at docs.")
+    return problem_response(
+        request, status=404, detail="There is nothing at this address; see the documentation at docs."
+    )
 
 
 unknown_route.csrf_exempt = True  # type: ignore[attr-defined]  # it changes nothing, and answers 404 to every method
@@ -139,7 +139,9 @@ def _busy(request: HttpRequest, error: Exception) -> HttpResponse:
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("api_failed", exc_info=error)
-    return problem_response(request, status=500, detail="Something went wrong here. Tell us the request id if it stays.")
+    return problem_response(
+        request, status=500, detail="Something went wrong here. Tell us the request id if it stays."
+    )
 
 
 def _retry_after(seconds: float | None) -> dict[str, str]:

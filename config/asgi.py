@@ -1,6 +1,7 @@
 """`stream`: what waits (live tails, streamed downloads), and all that `web` serves. gunicorn's asgi worker runs it."""
 
 import os
+from typing import cast
 
 from django.core.asgi import get_asgi_application
 
@@ -10,12 +11,12 @@ os.environ.setdefault("TENANTRY_PROCESS", "stream")
 django = get_asgi_application()  # sets Django up: what follows imports models
 
 from tenants import health  # noqa: E402
-from tenants.native import NativeApplication, Route  # noqa: E402
+from tenants.native import Application, NativeApplication, Route  # noqa: E402
 
 application = NativeApplication(
     routes=[
         Route("/live", health.live),
         Route("/ready", health.ready, when=health.is_bare),
     ],
-    django=django,
+    django=cast(Application, django),
 )

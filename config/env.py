@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from tenants.db.urls import database
 
+
 def text(name: str, default: str | None = None) -> str:
     """The variable, or the content of the file that `NAME_FILE` names, or the default.
 

@@ -109,11 +109,14 @@ POOL: dict[str, float] = {
 # Milliseconds, sent as start-up options of each connection by the kind of process: none is set on the hot path.
 STATEMENT_TIMEOUT = {"web": 10_000, "stream": 30_000, "worker": 300_000, "beat": 10_000}.get(TENANTRY_PROCESS, 0)
 LOCK_TIMEOUT = {"web": 5_000, "stream": 5_000, "worker": 30_000, "beat": 5_000}.get(TENANTRY_PROCESS, 0)
-IDLE_IN_TRANSACTION_TIMEOUT = {"web": 15_000, "stream": 30_000, "worker": 300_000, "beat": 15_000}.get(TENANTRY_PROCESS, 0)
+IDLE_IN_TRANSACTION_TIMEOUT = {"web": 15_000, "stream": 30_000, "worker": 300_000, "beat": 15_000}.get(
+    TENANTRY_PROCESS, 0
+)
 # Seconds for which a process may serve a tenant's route from memory: rights and routes change within it.
 DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5
 TENANTS_EVENT_RECORDER = "activity.outbox.record"
+TENANTS_SIGN_UP = "accounts.signup.tenant_sign_up"  # what tenant_create calls
 
 # --- Cache, files, sessions ----------------------------------------------------------------------------------------------
 
@@ -171,7 +174,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 # --- Accounts ------------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # e-mail addresses are unique without case, by a constraint that the check doesn't know
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004"
+]  # e-mail addresses are unique without case, by a constraint that the check doesn't know
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
@@ -206,7 +211,15 @@ ACCOUNT_PREVENT_ENUMERATION = True
 # accounts.sign_in_limits has the limits; allauth's own would refuse every sign-in while Valkey is away. Its limit of failed
 # attempts stays for second factors.
 ACCOUNT_RATE_LIMITS = dict.fromkeys(
-    ("change_password", "login", "manage_email", "reauthenticate", "reset_password", "reset_password_from_key", "signup")
+    (
+        "change_password",
+        "login",
+        "manage_email",
+        "reauthenticate",
+        "reset_password",
+        "reset_password_from_key",
+        "signup",
+    )
 )
 
 # --- Security ------------------------------------------------------------------------------------------------------------
@@ -263,7 +276,18 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # A message that waited for longer than its interval is dropped: the next one does the same.
     "activity.sweep": {"task": "activity.sweep", "schedule": 2.0, "options": {"expires": 2.0}},
+    "tenants.reap": {
+        "task": "tenants.reap",
+        "schedule": 300.0,
+        "options": {"headers": {"tenant": "control"}, "expires": 300.0},
+    },
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
+    "accounts.prune": {"task": "accounts.prune", "schedule": crontab(minute="40")},
+    "accounts.prune": {
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "accounts.prune"},
+        "schedule": crontab(hour="3", minute="40"),
+    },
 }
 
 # --- Logs and metrics ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,18 @@
 """Settings for the commands that run where the environment isn't complete: `up` makes one, `doctor` examines it.
 
-The real settings when the environment has all that they need, and otherwise just enough for Django to find the command.
+The real settings (TENANTRY_SETTINGS names their module) when the environment has all that they need, and otherwise just
+enough for Django to find the command.
 """
+
+import os
+from importlib import import_module
 
 from django.core.exceptions import ImproperlyConfigured
 
 SETTINGS_ERROR = ""
 try:
-    from config.settings import *  # noqa: F403
+    settings = import_module(os.environ.get("TENANTRY_SETTINGS", "config.settings"))
+    globals().update({name: value for name, value in vars(settings).items() if name.isupper()})
 except ImproperlyConfigured as error:
     SETTINGS_ERROR = str(error)
     INSTALLED_APPS = ["tenants"]

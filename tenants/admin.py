@@ -55,7 +55,8 @@ class ServerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
-        return super().get_queryset(request).annotate(tenant_count=Count("tenant"))
+        counted: QuerySet[Server] = super().get_queryset(request).annotate(tenant_count=Count("tenants"))
+        return counted
 
     @admin.display(description="address")
     def address(self, server: Server) -> str:

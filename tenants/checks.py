@@ -16,7 +16,13 @@ def check_default_database(**kwargs: Any) -> list[CheckMessage]:
     """`default` must be the engine that refuses to connect."""
     if settings.DATABASES["default"]["ENGINE"] == "tenants.unbound":
         return []
-    return [Error("DATABASES['default'] must be the engine tenants.unbound.", hint="Name databases in TENANT_SERVERS.", id="tenants.E001")]
+    return [
+        Error(
+            "DATABASES['default'] must be the engine tenants.unbound.",
+            hint="Name databases in TENANT_SERVERS.",
+            id="tenants.E001",
+        )
+    ]
 
 
 @register(Tags.security)
@@ -35,4 +41,10 @@ def check_secret_key(**kwargs: Any) -> list[CheckMessage]:
     root = settings.SECRET_KEY.root()
     if len(root) >= 50 and len(set(root)) >= 5:
         return []
-    return [Warning("SECRET_KEY is shorter than 50 characters.", hint="Make one with: openssl rand -base64 48", id="tenants.W001")]
+    return [
+        Warning(
+            "SECRET_KEY is shorter than 50 characters.",
+            hint="Make one with: openssl rand -base64 48",
+            id="tenants.W001",
+        )
+    ]

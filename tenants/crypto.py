@@ -62,4 +62,6 @@ def decrypt(blob: bytes | memoryview, *, associated: str) -> bytes:
     try:
         return cipher.decrypt(blob[end_of_name : end_of_name + 12], blob[end_of_name + 12 :], associated.encode())
     except InvalidTag:
-        raise DecryptionFailed(f"A secret of {associated!r} doesn't decrypt: it was changed or belongs to another.") from None
+        raise DecryptionFailed(
+            f"A secret of {associated!r} doesn't decrypt: it was changed or belongs to another."
+        ) from None

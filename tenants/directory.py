@@ -32,7 +32,9 @@ def by_host(host: str) -> TenantRef:
     label, dot, domain = host.partition(".")
     if dot and domain == settings.BASE_DOMAIN:
         return by_slug(label)
-    return _find("host", host, lambda: Q(pk__in=Domain.objects.filter(host__iexact=host, is_verified=True).values("tenant")))
+    return _find(
+        "host", host, lambda: Q(pk__in=Domain.objects.filter(host__iexact=host, is_verified=True).values("tenant"))
+    )
 
 
 def by_slug(slug: str) -> TenantRef:

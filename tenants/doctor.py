@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psycopg
 import redis
 from django.conf import settings
+from django.db import DatabaseError
 from psycopg.rows import dict_row
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -48,7 +49,7 @@ def examine() -> Iterator[Finding]:
         advice = "Set it (docs/configuration.md lists all variables), or let `make up` make a development environment."
         yield Finding("settings", "failed", error, advice)
         return
-    yield Finding("settings", "ok", os.environ["DJANGO_SETTINGS_MODULE"].replace("settings_bare", "settings"))
+    yield Finding("settings", "ok", os.environ.get("TENANTRY_SETTINGS", str(settings.SETTINGS_MODULE)))
     checks: list[Callable[[], Iterator[Finding]]] = [secrets, folders, control, servers, mongo, valkey]
     for check in checks:
         yield from check()
@@ -146,7 +147,7 @@ def control() -> Iterator[Finding]:
     yield from _version("control", facts)
     try:
         missing = _unapplied_migrations()
-    except psycopg.Error as error:  # no rights on its own tables, say
+    except DatabaseError as error:  # no rights on its own tables, say
         yield Finding("control: migrations", "failed", _reason(error), "Let the role own the control database.")
         return
     if missing:
@@ -166,7 +167,7 @@ def _unapplied_migrations() -> int:
 def servers() -> Iterator[Finding]:
     try:
         registered = list(_registered())
-    except (psycopg.Error, TenantryError) as error:
+    except TenantryError as error:
         yield Finding(
             "servers",
             "failed",
@@ -188,8 +189,6 @@ def servers() -> Iterator[Finding]:
 
 
 def _registered() -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
-    from django.db import DatabaseError
-
     from tenants.models import Server
 
     try:
@@ -243,11 +242,12 @@ def _version(name: str, facts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _template(name: str, version: str) -> Finding:
-    if version:
-        return Finding(f"server {name}: template", "ok", version)
-    return Finding(
-        f"server {name}: template", "failed", "there is none", "Run manage.py prepare: sign-ups are copies of it."
-    )
+    from tenants.lifecycle.schema import schema_version
+
+    if version == schema_version():
+        return Finding(f"server {name}: template", "ok", version[:12])
+    found = f"is of another version ({version[:12]})" if version else "there is none"
+    return Finding(f"server {name}: template", "failed", found, "Run manage.py prepare: sign-ups are copies of it.")
 
 
 def _replica(name: str, url: str, primary: dict[str, Any]) -> Finding:

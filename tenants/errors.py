@@ -87,7 +87,9 @@ class SlugInvalid(TenantryError):
     status = 422
 
     def __init__(self, slug: str) -> None:
-        super().__init__("Use 3 to 40 lower-case letters, digits and single hyphens, starting with a letter and ending with a letter or digit.")
+        super().__init__(
+            "Use 3 to 40 lower-case letters, digits and single hyphens, starting with a letter and ending with a letter or digit."
+        )
         self.slug = slug
 
 

@@ -46,7 +46,7 @@ def collect() -> Iterator[Metric]:
     families: dict[str, Metric] = {}
     for folder in sorted(path for path in settings.METRICS_DIR.iterdir() if path.is_dir()):
         _forget_dead(folder)
-        for part in MultiProcessCollector(None, path=str(folder)).collect():
+        for part in MultiProcessCollector(None, path=str(folder)).collect():  # type: ignore[no-untyped-call]
             family = families.setdefault(part.name, Metric(part.name, part.documentation, part.type))
             for sample in part.samples:
                 family.samples.append(sample._replace(labels={"process": folder.name, **sample.labels}))

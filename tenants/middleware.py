@@ -58,10 +58,15 @@ class TenantMiddleware:
         try:
             ref = directory.by_host(host)
         except TenantNotFound:
-            return refuse(request, 404, "There is no organisation at this address", "Check the address for a typing mistake.")
+            return refuse(
+                request, 404, "There is no organisation at this address", "Check the address for a typing mistake."
+            )
         if ref.state == "suspended":
             return refuse(
-                request, 403, "This organisation is suspended", "Ask its owner, or whoever runs this service, to resume it."
+                request,
+                403,
+                "This organisation is suspended",
+                "Ask its owner, or whoever runs this service, to resume it.",
             )
         request.urlconf = settings.TENANT_URLCONF  # type: ignore[attr-defined]
         return self._serve(request, ref)

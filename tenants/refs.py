@@ -58,3 +58,8 @@ def owner_of(alias: str) -> str:
     Replica aliases are `<alias of the primary>@<replica>`.
     """
     return alias.partition("@")[0]
+
+
+def is_owned(alias: str | None) -> bool:
+    """Whether an alias is a tenant's or control's. A project may have other databases, which are nobody's."""
+    return alias is not None and (alias == CONTROL.alias or alias.startswith("t:"))

@@ -47,7 +47,7 @@ class RequestIdMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self.quiet = (*_QUIET_PATHS, settings.STATIC_URL)
+        self.quiet = (*_QUIET_PATHS, str(settings.STATIC_URL))
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

@@ -1,7 +1,8 @@
 """Model and context to alias: a pure answer, with no I/O.
 
-The model decides the database. The registry (settings.CONTROL_APPS) lives in control. Apps of settings.SHARED_APPS live in both: operators and
-sessions of the control host in control, members and theirs in their tenant. Every other app lives in the tenants' databases alone.
+The model decides the database. The registry (settings.CONTROL_APPS) lives in control. Apps of settings.SHARED_APPS live in both: the
+operators and sessions of the control host in control, members and theirs in their tenant. Every other app lives in the tenants'
+databases alone.
 """
 
 from __future__ import annotations

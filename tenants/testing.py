@@ -76,6 +76,15 @@ def _rolled_back(ref: Ref) -> Iterator[None]:
 # --- pytest-django ---------------------------------------------------------------------------------------------------------
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests marked `django_db` reach control too: the route to a tenant is read there."""
+    for item in items:
+        mark = item.get_closest_marker("django_db")
+        if mark is not None and "databases" not in mark.kwargs:
+            kwargs = {**mark.kwargs, "databases": ["default", "control"]}
+            item.add_marker(pytest.mark.django_db(*mark.args, **kwargs), append=False)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: Any) -> None:
     """In the place of pytest-django's: the kit's databases are made by `prepare`, as in production."""
@@ -135,6 +144,7 @@ class TenantTestCase(TestCase):
     databases: ClassVar[set[str]] = {"default", "control"}  # type: ignore[misc]
     acme: ClassVar[TenantRef]
     globex: ClassVar[TenantRef]
+    _other_tenant: ClassVar[ExitStack]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -144,6 +154,12 @@ class TenantTestCase(TestCase):
         cls.enterClassContext(context.use_tenant(cls.acme))
         super().setUpClass()
 
-    def _fixture_setup(self) -> None:
+    @classmethod
+    def _fixture_setup(cls) -> None:
         super()._fixture_setup()  # type: ignore[misc]
-        self.enterContext(rolled_back([self.globex]))
+        cls._other_tenant = ExitStack()
+        cls._other_tenant.enter_context(rolled_back([cls.globex]))
+
+    def _fixture_teardown(self) -> None:
+        self._other_tenant.close()
+        super()._fixture_teardown()  # type: ignore[misc]

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from tenants.refs import TenantRef
+from tests.system import System
 
 pytest_plugins = ["tenants.testing"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_static_files() -> Iterator[None]:
+    """Pages rendered in this process name static files as they are: the manifest of `collectstatic` is for real servers."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(STORAGES={**settings.STORAGES, "staticfiles": plain}):
+        yield
 
 
 @pytest.fixture
@@ -15,3 +30,15 @@ def committed_tenant(django_db_setup: None) -> TenantRef:
     from tenants.testing import prepare_tenants
 
     return prepare_tenants()["acme"]
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The whole system with its demo tenants, started once for the tests of the xdist group `system`."""
+    folder = tmp_path_factory.mktemp("system")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)  # Postgres runs as another user where the tests run as root
+    running = System(folder / "data")
+    running.start()
+    yield running
+    running.stop()

@@ -43,7 +43,7 @@ def _start() -> None:
     folder = kept or tempfile.mkdtemp(prefix="tenantry-tests-")
     if not kept:
         _folder = folder
-        os.chmod(folder, 0o755)  # noqa: S103  Postgres runs as another user where the tests run as root
+        os.chmod(folder, 0o755)
     _servers = EmbeddedServers(folder, replica=True, durable=False)
     _servers.__enter__()
     os.environ[VARIABLE] = json.dumps(
@@ -74,6 +74,7 @@ def _enter(servers: dict[str, Any], worker: str) -> None:
         CREDENTIALS_KEYS="test:dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=",
         BASE_DOMAIN="localhost",
         TENANTRY_DEV="1",
+        TENANT_APPS="taggit,tests.notes",
         TENANTRY_PROCESS="cli",
         DATA_DIR=f"{servers['folder']}/data-{worker}",
     )

@@ -115,7 +115,9 @@ class NewTokenOut(TokenOut):
 
 class TokenIn(Body):
     name: str = Field(max_length=100)
-    scopes: list[str] | None = Field(None, max_length=50, description="`*`, `read`, `write`, or verbs such as `members.read`.")
+    scopes: list[str] | None = Field(
+        None, max_length=50, description="`*`, `read`, `write`, or verbs such as `members.read`."
+    )
     expires_at: datetime | None = None
 
 

@@ -94,7 +94,9 @@ def invitation_revoke(*, by: User | None, invitation: Invitation) -> Invitation:
     if by is not None and not may_manage(by.role, invitation.role):
         raise OwnersOnly()
     with transaction.atomic():
-        locked = Invitation.objects.select_for_update().filter(pk=invitation.pk, accepted_at=None, revoked_at=None).first()
+        locked = (
+            Invitation.objects.select_for_update().filter(pk=invitation.pk, accepted_at=None, revoked_at=None).first()
+        )
         if locked is None:
             raise NotFound("invitation")
         _revoke(locked)

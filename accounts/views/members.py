@@ -143,7 +143,7 @@ def _detail(request: MemberRequest, member: User, form: MemberForm, *, status: i
     facts = {
         "member": member,
         "form": form,
-        "events": activity_selectors.latest(request.tenant, actor=f"member:{member.id}"),
+        "events": activity_selectors.latest(request.tenant, actor=f"member:{member.id}", limit=8),
     }
     return render(request, "accounts/member.html", facts, status=status)
 

@@ -82,7 +82,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 from tenants.servers import control_endpoint
 
                 self._endpoint = control_endpoint()
-            self._route_pool = RoutePool(self._endpoint, alias=self.alias, connect_kwargs=super().get_connection_params())
+            self._route_pool = RoutePool(
+                self._endpoint, alias=self.alias, connect_kwargs=super().get_connection_params()
+            )
         return self._route_pool
 
     def get_connection_params(self) -> dict[str, Any]:

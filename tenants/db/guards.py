@@ -1,12 +1,12 @@
 """What Django lets pass from one database into another, refused; and the word `default`, which must not be remembered.
 
-An object remembers the alias of its owner. Django compares it where objects are related, but not in `filter(fk=obj)`, `update(fk=obj)`,
-`bulk_create`, `bulk_update`, `save(using=…)`, `delete(using=…)` and the removal from a many-to-many relation: these are guarded here, each
-at the one place that all its forms go through.
+An object remembers the alias of its owner. Django compares it where objects are related, but not in `filter(fk=obj)`,
+`update(fk=obj)`, `bulk_create`, `bulk_update`, `save(using=…)`, `delete(using=…)` and the removal from a many-to-many relation: these
+are guarded here, each at the one place that all its forms go through.
 
-`using("default")`, `db_manager("default")` and `save(using="default")` would put the word into objects and into the ContentType cache, where it
-meant whoever is active next: it becomes the active tenant's alias as soon as it is said. An object that was read from a replica
-counts as one of the primary.
+`using("default")`, `db_manager("default")` and `save(using="default")` would put the word into objects and into the ContentType cache,
+where it meant whoever is active next: it becomes the active tenant's alias as soon as it is said. An object that was read from
+a replica counts as one of the primary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from django.db.utils import DEFAULT_DB_ALIAS
 from tenants import context
 from tenants.db.handler import resolve
 from tenants.errors import NoTenant
-from tenants.refs import owner_of
+from tenants.refs import is_owned, owner_of
 
 
 def install() -> None:
@@ -44,7 +44,11 @@ def install() -> None:
     patch(Model, "delete", _checking_self(Model.delete))
     patch(Model, "prepare_database_save", _checking_self(Model.prepare_database_save))
     patch(related_lookups, "get_normalized_value", _checking_value(related_lookups.get_normalized_value))
-    patch(related.ForeignObject, "get_foreign_related_value", _checking_related(related.ForeignObject.get_foreign_related_value))
+    patch(
+        related.ForeignObject,
+        "get_foreign_related_value",
+        _checking_related(related.ForeignObject.get_foreign_related_value),
+    )
 
 
 class _OwnerOfObject:
@@ -59,7 +63,7 @@ class _OwnerOfObject:
 
 def _check(instance: Model, alias: str | None = None) -> None:
     """Raise CrossTenant, or NoTenant, when an object is used elsewhere than where it comes from."""
-    if instance._state.db is None:
+    if not is_owned(instance._state.db):
         return
     from tenants.router import TenantRouter, check_owner
 
@@ -68,7 +72,8 @@ def _check(instance: Model, alias: str | None = None) -> None:
         if ref is None:
             raise NoTenant(f"A {instance._meta.label} object")
         # An object of the registry, or of another engine, may be used from anywhere.
-        alias = TenantRouter()._alias(type(instance), None)
+        # `type()` would be SimpleLazyObject for `request.user`; `__class__` is the model for that too.
+        alias = TenantRouter()._alias(instance.__class__, None)
     check_owner(instance, resolve(alias))
 
 

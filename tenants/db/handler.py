@@ -40,7 +40,9 @@ class TenantConnectionHandler(ConnectionHandler):
             if ref is None:
                 raise NoTenant(f"The database alias {alias!r}")
             if owner_of(alias) != ref.alias:
-                raise CrossTenant(what=f"The database alias {alias!r}", belongs_to="another tenant or epoch", used_in=str(ref))
+                raise CrossTenant(
+                    what=f"The database alias {alias!r}", belongs_to="another tenant or epoch", used_in=str(ref)
+                )
         open_here = self._connections.__dict__
         wrapper = open_here.get(alias)
         if wrapper is None:
@@ -128,5 +130,3 @@ def _forget_inherited() -> None:
     handler: Any = connections
     _inherited.append(dict(handler._connections.__dict__))
     handler._connections = threading.local()
-
-

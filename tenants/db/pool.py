@@ -289,8 +289,12 @@ class ServerPool:
             return False
         status = connection.pgconn.transaction_status
         try:
-            if status == TransactionStatus.ACTIVE:  # a query was abandoned in its midst, such as a COPY that was not read
-                connection.cancel_safe(timeout=1.0)  # so that the server ends it, and the backend, before it counts no more
+            if (
+                status == TransactionStatus.ACTIVE
+            ):  # a query was abandoned in its midst, such as a COPY that was not read
+                connection.cancel_safe(
+                    timeout=1.0
+                )  # so that the server ends it, and the backend, before it counts no more
                 return False
             if status != TransactionStatus.IDLE:
                 connection.rollback()

@@ -148,7 +148,11 @@ async def _follow(endpoint: Endpoint, url: str) -> None:
                 connection = await psycopg.AsyncConnection.connect(
                     url.partition("?")[0],
                     autocommit=True,
-                    **{**NETWORK_OPTIONS, **dict(endpoint.options), "application_name": f"tenantry-{settings.TENANTRY_PROCESS} monitor"},  # type: ignore[arg-type]
+                    **{
+                        **NETWORK_OPTIONS,
+                        **dict(endpoint.options),
+                        "application_name": f"tenantry-{settings.TENANTRY_PROCESS} monitor",
+                    },  # type: ignore[arg-type]
                 )
         except (psycopg.Error, OSError, TimeoutError) as error:
             _note_failure(endpoint, error)

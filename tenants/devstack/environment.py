@@ -37,7 +37,7 @@ def variables(servers: EmbeddedServers, *, web_port: int, stream_port: int) -> d
         "DATA_DIR": str(folder.path),
         "STATIC_ROOT": str(folder.path / "static"),
         "TENANTRY_DEV": "1",
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SETTINGS_MODULE": os.environ.get("TENANTRY_SETTINGS", "config.settings"),
         "PYTHONUNBUFFERED": "1",
     }
     # A NAME_FILE of the terminal would come before the NAME given here.

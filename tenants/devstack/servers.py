@@ -17,6 +17,7 @@ from tenants.devstack.folder import DataFolder
 from tenants.devstack.mongo import Mongo
 from tenants.devstack.postgres import Primary, Replica
 from tenants.devstack.process import Process, stop_together
+from tenants.devstack.supervisor import Supervisor
 from tenants.devstack.valkey import Valkey
 
 
@@ -74,8 +75,9 @@ class EmbeddedServers(Mapping[str, Process]):
         self.folder.open()
         return leftovers.end(self.folder.path)
 
-    def start(self) -> None:
-        """Start all parts and return when they are ready. Raises DevstackError."""
+    def start(self, supervisor: Supervisor | None = None) -> None:
+        """Start all parts under the supervisor and return when they are ready. Raises DevstackError."""
+        supervisor = supervisor or Supervisor(say=lambda sentence: None)
         ports = self.folder.ports("postgres-primary", "postgres-replica", "redis", "mongo")
         self.postgres = Primary(self.folder, ports["postgres-primary"], durable=self._durable)
         self.replica = Replica(self.folder, ports["postgres-replica"], self.postgres, durable=self._durable)
@@ -84,17 +86,16 @@ class EmbeddedServers(Mapping[str, Process]):
         chosen: list[Process] = [self.postgres, *([self.replica] if self._with_replica else []), self.redis, self.mongo]
         self._parts = {part.name: part for part in chosen}
 
-        self.mongo.start()
-        self.redis.start()
+        supervisor.launch(self.mongo, self.redis)
         self.postgres.prepare()
-        self.postgres.start()
-        self.postgres.wait_ready()
+        supervisor.launch(self.postgres)
+        supervisor.wait_ready(self.postgres)
         if self._with_replica:
             self.replica.prepare()
-            self.replica.start()
+            supervisor.launch(self.replica)
+        supervisor.wait_ready()
+        if self._with_replica:
             self.replica.follow()
-        self.redis.wait_ready()
-        self.mongo.wait_ready()
 
     def stop(self, *, after: Callable[[], object] = lambda: None) -> None:
         """Stop all parts, the primary last, and unlock the folder, having called `after`."""

@@ -76,8 +76,7 @@ class Stack:
                 )
 
         self._say("Starting Postgres, its replica, Valkey and MongoDB")
-        self.servers.start()
-        self._supervisor.adopt(self.servers.values())
+        self.servers.start(self._supervisor)
         environment.create_control_database(self.servers)
         variables = environment.variables(self.servers, web_port=self.web_port, stream_port=self.stream_port)
 
@@ -102,7 +101,7 @@ class Stack:
             *([] if self.demo else ["--no-tenants"]),
         )
         self._applications = {process.name: process for process in processes}
-        self._supervisor.launch(processes)
+        self._supervisor.launch(*processes)
         self._finish(demo)
         self._supervisor.wait_ready()
         self._made = json.loads(demo.printed)
@@ -146,6 +145,8 @@ class Stack:
     # --- End
 
     def _stop(self) -> None:
+        if not self.folder.is_open:  # it was refused: what is in the folder is another run's
+            return
         self._up_file.unlink(missing_ok=True)
         stop_together([*self._applications.values(), *self._commands])
         self.servers.stop(after=self._end_strays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenants.devstack.process import Process
@@ -15,7 +15,7 @@ INTERVAL = 0.1  # seconds between two looks
 @dataclass
 class _Watched:
     part: Process
-    ready: bool
+    ready: bool = False
     started_at: float = 0.0
     start_at: float | None = None
     failures: int = 0
@@ -26,27 +26,27 @@ class Supervisor:
     """Looks after parts, in the caller's thread.
 
     `say` gets a sentence for each thing that happens to a part; `changed` is called each time one has become ready.
+    After its n-th failure in a row a part is started again n times `backoff` seconds later.
     """
 
-    def __init__(self, *, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, *, say: Callable[[str], None], changed: Callable[[], None] = lambda: None, backoff: float = 0.5
+    ) -> None:
         self._say = say
+        self._backoff = backoff
         self._changed = changed
         self._watched: list[_Watched] = []
 
-    def adopt(self, parts: Iterable[Process]) -> None:
-        """Watch parts that are ready."""
-        self._watched += [_Watched(part, ready=True) for part in parts]
-
-    def launch(self, parts: Iterable[Process]) -> None:
+    def launch(self, *parts: Process) -> None:
         """Start parts and watch them; `wait_ready` waits for them."""
         for part in parts:
-            watched = _Watched(part, ready=False)
+            watched = _Watched(part)
             self._watched.append(watched)
             self._start(watched)
 
-    def wait_ready(self) -> None:
-        """Return when every part is ready. Raises PartFailed when one fails to become so too often."""
-        while not all(watched.ready for watched in self._watched):
+    def wait_ready(self, *parts: Process) -> None:
+        """Return when these parts, or all, are ready. Raises PartFailed when one fails to become so too often."""
+        while not all(watched.ready for watched in self._watched if not parts or watched.part in parts):
             self.look()
             time.sleep(INTERVAL)
 
@@ -99,7 +99,7 @@ class Supervisor:
             f"{part.name} (pid {part.pid}) {reason}; attempt {watched.failures + 1} of {ATTEMPTS} (log: {part.log})"
         )
         part.end_group()
-        watched.start_at = time.monotonic() + 0.5 * watched.failures  # what kept it from starting may pass
+        watched.start_at = time.monotonic() + self._backoff * watched.failures  # what kept it from starting may pass
 
     def _start(self, watched: _Watched) -> None:
         watched.start_at = None

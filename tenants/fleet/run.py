@@ -12,7 +12,7 @@ from tenants import context, directory
 from tenants.fleet.plan import LIVE, plan
 from tenants.lifecycle import postgres, schema
 from tenants.lifecycle.postgres import administrator
-from tenants.models import Tenant
+from tenants.models import Server, Tenant
 from tenants.refs import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -59,10 +59,12 @@ def _migrate(ref: TenantRef, version: str) -> Outcome:
 
 
 def _migrate_locked(ref: TenantRef, version: str) -> None:
-    server = Tenant.objects.select_related("server").get(pk=ref.id).server
-    with administrator(server) as admin, postgres.tenant_lock(admin, tenant_id=ref.id, slug=ref.slug, timeout=LOCK_TIMEOUT):
+    with (
+        administrator(Server.objects.get(pk=ref.server)) as admin,
+        postgres.tenant_lock(admin, tenant_id=ref.id, slug=ref.slug, timeout=LOCK_TIMEOUT),
+    ):
         tenant = Tenant.objects.filter(pk=ref.id, state__in=LIVE).first()
-        if tenant is None or tenant.schema_version == version:  # deleted, or done by another run, while this one waited
+        if tenant is None or tenant.schema_version == version:  # deleted, or done by another run in the meantime
             return
         with context.use(tenant.ref()):
             schema.migrate()

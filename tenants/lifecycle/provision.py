@@ -1,7 +1,7 @@
 """How a tenant is born: its row, its role, its database from the template, its first rows. All of it, or nothing.
 
-The row comes first and reserves the slug; whoever is killed on the way leaves it in the state `provisioning`, by which the reaper finds what to
-remove (tenants.lifecycle.reap).
+The row comes first and reserves the slug; whoever is killed on the way leaves it in the state `provisioning`, by which
+the reaper finds what to remove (tenants.lifecycle.reap).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar, overload
 
 import psycopg
@@ -19,7 +19,7 @@ from django.db.models import Count
 
 from tenants import context, directory
 from tenants.db import pools
-from tenants.errors import ProvisioningFailed, ServerUnavailable, SlugTaken, TenantryError
+from tenants.errors import ProvisioningFailed, ServerUnavailable, SlugTaken
 from tenants.ids import new_id
 from tenants.lifecycle import offboard, postgres
 from tenants.lifecycle.postgres import Administrator, administrator, execute
@@ -40,7 +40,12 @@ def provision_tenant(
     *, slug: str, name: str, plan: str = ..., server: str | None = ..., populate: Callable[[], T]
 ) -> tuple[TenantRef, T]: ...
 def provision_tenant(
-    *, slug: str, name: str, plan: str = Tenant.Plan.FREE, server: str | None = None, populate: Callable[[], T] | None = None
+    *,
+    slug: str,
+    name: str,
+    plan: str = Tenant.Plan.FREE,
+    server: str | None = None,
+    populate: Callable[[], T] | None = None,
 ) -> tuple[TenantRef, T | None]:
     """Make a tenant on `server` (default: the open one with the fewest tenants) and return it with what `populate` returned.
 
@@ -53,23 +58,30 @@ def provision_tenant(
     with context.use_control():
         slug_check(slug)
         home = _choose_server(server, slug=slug)
-        tenant = _new_tenant(slug=slug, name=name, plan=plan, server=home, password=(password := secrets.token_urlsafe(32)))
-        with _step(slug, "connecting to the server"), administrator(home) as admin:
-            with postgres.tenant_lock(admin, tenant_id=tenant.pk, slug=slug):
-                _reserve(tenant)
-                try:
-                    _make_database(admin, tenant, password)
-                    result = _populate(tenant, populate)
-                    _activate(tenant)
-                except BaseException:
-                    _undo(admin, tenant)
-                    raise
-    log.info("tenant_provisioned", tenant=slug, server=home.name, duration_ms=round((time.monotonic() - started) * 1000))
+        password = secrets.token_urlsafe(32)
+        tenant = _new_tenant(slug=slug, name=name, plan=plan, server=home, password=password)
+        with ExitStack() as stack:
+            with _step(slug, "connecting to the server"):
+                admin = stack.enter_context(administrator(home))
+            stack.enter_context(postgres.tenant_lock(admin, tenant_id=tenant.pk, slug=slug))
+            _reserve(tenant)
+            try:
+                _make_database(admin, tenant, password)
+                result = _populate(tenant, populate)
+                _activate(tenant)
+            except BaseException:
+                _undo(admin, tenant)
+                raise
+    log.info(
+        "tenant_provisioned", tenant=slug, server=home.name, duration_ms=round((time.monotonic() - started) * 1000)
+    )
     return tenant.ref(), result
 
 
 def _choose_server(name: str | None, *, slug: str) -> Server:
-    servers = Server.objects.filter(is_open=True).annotate(tenant_count=Count("tenants")).order_by("tenant_count", "name")
+    servers = (
+        Server.objects.filter(is_open=True).annotate(tenant_count=Count("tenants")).order_by("tenant_count", "name")
+    )
     server = servers.filter(pk=name).first() if name else servers.first()
     if server is None:
         raise ProvisioningFailed(slug=slug, step="finding a server that is open for new tenants")
@@ -146,7 +158,9 @@ def _undo(admin: Administrator, tenant: Tenant) -> None:
         Tenant.objects.filter(pk=tenant.pk).update(state=Tenant.State.DELETING)
         offboard.remove(admin, tenant)
     except Exception as error:
-        log.error("tenant_undo_failed", tenant=tenant.slug, error=type(error).__name__, reason=postgres.first_line(error))
+        log.error(
+            "tenant_undo_failed", tenant=tenant.slug, error=type(error).__name__, reason=postgres.first_line(error)
+        )
 
 
 @contextmanager
@@ -155,7 +169,11 @@ def _step(slug: str, step: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, DatabaseError, ServerUnavailable) as error:
-        log.warning("tenant_provision_failed", tenant=slug, step=step, error=type(error).__name__, reason=postgres.first_line(error))
+        log.warning(
+            "tenant_provision_failed",
+            tenant=slug,
+            step=step,
+            error=type(error).__name__,
+            reason=postgres.first_line(error),
+        )
         raise ProvisioningFailed(slug=slug, step=step) from error
-    except TenantryError:
-        raise

@@ -38,7 +38,10 @@ def reap_unfinished(older_than: timedelta = timedelta(minutes=10)) -> list[str]:
 
 
 def _reap(tenant: Tenant) -> bool:
-    with administrator(tenant.server) as admin, postgres.tenant_lock(admin, tenant_id=tenant.pk, slug=tenant.slug, timeout=0):
+    with (
+        administrator(tenant.server) as admin,
+        postgres.tenant_lock(admin, tenant_id=tenant.pk, slug=tenant.slug, timeout=0),
+    ):
         # Under the lock: it may have become active since it was read.
         unfinished = Tenant.objects.filter(pk=tenant.pk, state__in=(State.PROVISIONING, State.DELETING))
         if not unfinished.update(state=State.DELETING):

@@ -39,19 +39,22 @@ def ensure_template(server: Server) -> bool:
     """
     version = schema.schema_version()
     name = template_name(version)
-    with context.use_control(), administrator(server) as admin:
-        with postgres.advisory_lock(admin, OWNER, timeout=BUILD_TIMEOUT) as held:
-            if not held:
-                raise TenantBusy(slug=name, state="being built")
-            build = not is_whole(admin, name)
-            if build:
-                _build(server, admin, name)
-            former = Server.objects.values_list("template_version", flat=True).get(pk=server.pk)
-            if former != version:
-                Server.objects.filter(pk=server.pk).update(template_version=version)
-                if former:
-                    _drop(admin, template_name(former))
-            server.template_version = version
+    with (
+        context.use_control(),
+        administrator(server) as admin,
+        postgres.advisory_lock(admin, OWNER, timeout=BUILD_TIMEOUT) as held,
+    ):
+        if not held:
+            raise TenantBusy(slug=name, state="being built")
+        build = not is_whole(admin, name)
+        if build:
+            _build(server, admin, name)
+        former = Server.objects.values_list("template_version", flat=True).get(pk=server.pk)
+        if former != version:
+            Server.objects.filter(pk=server.pk).update(template_version=version)
+            if former:
+                _drop(admin, template_name(former))
+        server.template_version = version
     return build
 
 
@@ -72,7 +75,8 @@ def _build(server: Server, admin: Administrator, name: str) -> None:
             execute(inside, "ALTER SCHEMA public OWNER TO {}", OWNER)
         _migrate(server, admin, name)
         with administrator(server, dbname=name) as inside:
-            execute(inside, "VACUUM (FREEZE, ANALYZE)")  # copies inherit it: no thousand of them wants the same vacuum one day
+            # Copies inherit it: no thousand of them want the same vacuum one day.
+            execute(inside, "VACUUM (FREEZE, ANALYZE)")
         execute(admin, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
     except BaseException:
         _drop(admin, name)

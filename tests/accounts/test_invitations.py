@@ -24,7 +24,12 @@ def test_an_admin_invites(api: ApiOf, admin: User) -> None:
     answer = asking.post("/invitations", {"email": "grace@example.com", "role": "viewer"})
     assert answer.status_code == 201
     sent = answer.json()
-    assert (sent["email"], sent["role"], sent["state"], sent["invited_by"]) == ("grace@example.com", "viewer", "pending", str(admin.id))
+    assert (sent["email"], sent["role"], sent["state"], sent["invited_by"]) == (
+        "grace@example.com",
+        "viewer",
+        "pending",
+        str(admin.id),
+    )
     assert "token" not in sent
     assert asking.get("/invitations").json() == {"items": [sent], "next": None}
 
@@ -79,7 +84,11 @@ def test_a_revoked_one_is_gone(api: ApiOf, owner: User) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({"email": "mia@ACME.example"}, 409), ({"email": "nonsense"}, 422), ({"email": "o@x.example", "role": "owner"}, 403)],
+    [
+        ({"email": "mia@ACME.example"}, 409),
+        ({"email": "nonsense"}, 422),
+        ({"email": "o@x.example", "role": "owner"}, 403),
+    ],
 )
 def test_what_is_refused(api: ApiOf, admin: User, member: User, body: dict[str, str], status: int) -> None:
     assert api(admin).post("/invitations", body).status_code == status

@@ -32,7 +32,9 @@ def test_several_fields_change_at_once(api: ApiOf, admin: User, member: User) ->
     assert (changed["name"], changed["role"], changed["is_active"]) == ("Mia M.", "viewer", False)
 
 
-def test_one_refused_field_keeps_the_others_as_they_were(api: ApiOf, admin: User, member: User, acme: TenantRef) -> None:
+def test_one_refused_field_keeps_the_others_as_they_were(
+    api: ApiOf, admin: User, member: User, acme: TenantRef
+) -> None:
     assert api(admin).patch(f"/members/{member.id}", {"name": "Other", "role": "owner"}).status_code == 403
     with use_tenant(acme):
         assert User.objects.get(pk=member.pk).name == "Mia"

@@ -12,7 +12,12 @@ def test_an_admin_adds_a_member(api: ApiOf, admin: User, acme: TenantRef) -> Non
     answer = api(admin).post("/members", {"email": "Grace@Example.com", "name": " Grace Hopper "})
     assert answer.status_code == 201
     made = answer.json()
-    assert (made["email"], made["name"], made["role"], made["is_active"]) == ("Grace@Example.com", "Grace Hopper", "member", True)
+    assert (made["email"], made["name"], made["role"], made["is_active"]) == (
+        "Grace@Example.com",
+        "Grace Hopper",
+        "member",
+        True,
+    )
     assert made["id"][14] == "7"
     with use_tenant(acme):
         assert not User.objects.get(pk=made["id"]).has_usable_password()

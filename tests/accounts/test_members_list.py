@@ -38,7 +38,9 @@ def test_pages_hold_everybody_once(api: ApiOf, viewer: User, people: list[str]) 
     assert seen == people
 
 
-def test_a_page_is_not_moved_by_who_joins_or_leaves(api: ApiOf, viewer: User, people: list[str], acme: TenantRef) -> None:
+def test_a_page_is_not_moved_by_who_joins_or_leaves(
+    api: ApiOf, viewer: User, people: list[str], acme: TenantRef
+) -> None:
     asking = api(viewer)
     first = asking.get("/members?limit=4").json()
     with use_tenant(acme):
@@ -62,7 +64,8 @@ def test_a_role_filters(api: ApiOf, viewer: User, people: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?limit=0", "?limit=501", "?limit=ten", "?role=king", "?cursor=nonsense", "?cursor=W10", "?q=" + "x" * 201]
+    "query",
+    ["?limit=0", "?limit=501", "?limit=ten", "?role=king", "?cursor=nonsense", "?cursor=W10", "?q=" + "x" * 201],
 )
 def test_what_cannot_be_asked_is_422(api: ApiOf, viewer: User, query: str) -> None:
     answer = api(viewer).get(f"/members{query}")

@@ -20,7 +20,9 @@ def test_an_admin_renames_it(api: ApiOf, admin: User, acme: TenantRef) -> None:
     assert Tenant.objects.get(pk=acme.id).name == "Acme Ltd"
 
 
-@pytest.mark.parametrize("body", [{"name": ""}, {"name": "x" * 201}, {"name": None}, {"name": "a\x00b"}, {"slug": "other"}])
+@pytest.mark.parametrize(
+    "body", [{"name": ""}, {"name": "x" * 201}, {"name": None}, {"name": "a\x00b"}, {"slug": "other"}]
+)
 def test_what_it_cannot_be_is_told_by_field(api: ApiOf, owner: User, body: dict[str, object]) -> None:
     answer = api(owner).patch("/tenant", body)
     assert answer.status_code == 422

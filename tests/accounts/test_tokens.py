@@ -103,6 +103,8 @@ def test_noting_it_is_no_write_of_the_reader(api: ApiOf, member: User) -> None:
     assert "X-Read-After" not in api(member).get("/me")
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer nonsense", "Bearer \ud83d\ude00"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer nonsense", "Bearer \ud83d\ude00"]
+)
 def test_a_header_that_is_no_token_is_refused(acme: TenantRef, header: str) -> None:
     assert Api("acme.localhost").get("/me", Authorization=header).status_code == 401

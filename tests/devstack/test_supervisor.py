@@ -58,7 +58,7 @@ def test_what_dies_is_named_and_started_again(folder: DataFolder) -> None:
     changes: list[int | None] = []
     part = Steady(folder)
     supervisor = Supervisor(say=said.append, changed=lambda: changes.append(part.pid))
-    supervisor.launch([part])
+    supervisor.launch(part)
     supervisor.wait_ready()
     first = part.pid
     part.kill()
@@ -72,7 +72,7 @@ def test_what_dies_is_named_and_started_again(folder: DataFolder) -> None:
 def test_what_a_dead_part_left_behind_is_ended_first(folder: DataFolder) -> None:
     part = Steady(folder)
     supervisor = Supervisor(say=lambda sentence: None)
-    supervisor.launch([part])
+    supervisor.launch(part)
     supervisor.wait_ready()
     assert part.pid
     children = psutil.Process(part.pid).children()
@@ -85,8 +85,8 @@ def test_what_a_dead_part_left_behind_is_ended_first(folder: DataFolder) -> None
 
 def test_what_never_gets_ready_stops_all_with_its_last_lines(folder: DataFolder) -> None:
     said: list[str] = []
-    supervisor = Supervisor(say=said.append)
-    supervisor.launch([Broken(folder)])
+    supervisor = Supervisor(say=said.append, backoff=0.01)
+    supervisor.launch(Broken(folder))
     with pytest.raises(PartFailed, match=r"(?s)broken failed to become ready 5 times in a row.*the flux is reversed"):
         supervisor.wait_ready()
     assert len(said) == 4

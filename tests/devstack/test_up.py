@@ -49,7 +49,7 @@ class Up:
             self.process = subprocess.Popen(
                 self.command(), cwd=PROJECT, env=self.environment(), stdout=terminal, stderr=subprocess.STDOUT
             )
-        self.wait(lambda: (self.data / "up.json").exists(), 120)
+        self.wait((self.data / "up.json").exists, 240)
         return time.monotonic() - started
 
     def wait(self, condition: Callable[[], object], seconds: float) -> None:
@@ -92,7 +92,9 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    port = next(port for port in iter(ports.free_port, 0) if ports.is_free(port + 1))
+    port = ports.free_port()
+    while not ports.is_free(port + 1):
+        port = ports.free_port()
     up = Up(tmp_path_factory.mktemp("up"), port)
     up.start()
     yield up
@@ -151,6 +153,35 @@ def test_what_holds_secrets_is_its_owners_alone(up: Up) -> None:
 
 def test_each_part_has_a_log(up: Up) -> None:
     assert {log.stem for log in up.data.glob("logs/*.log")} >= set(PARTS) - {"up"}
+
+
+def doctor(environment: dict[str, str]) -> tuple[int, dict[str, dict[str, str]]]:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--json"],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_doctor_finds_nothing_wrong_with_it(up: Up) -> None:
+    code, findings = doctor(psutil.Process(up.file()["pids"]["web"]).environ())
+    assert {check: finding for check, finding in findings.items() if finding["state"] != "ok"} == {}
+    assert code == 0
+    assert findings["replica local/replica1"]["found"].startswith("streams")
+
+
+def test_doctor_says_what_to_do_about_what_is_away(up: Up) -> None:
+    away = {"REDIS_URL": "redis://127.0.0.1:1/0", "MONGO_URL": "mongodb://127.0.0.1:1/tenantry"}
+    code, findings = doctor(psutil.Process(up.file()["pids"]["web"]).environ() | away)
+    assert code == 1
+    assert {check for check, finding in findings.items() if finding["state"] == "failed"} == {"valkey", "mongo"}
+    assert "Check REDIS_URL" in findings["valkey"]["advice"]
+
+
+def test_doctor_names_the_variable_that_is_missing(up: Up) -> None:
+    code, findings = doctor(up.environment())
+    assert code == 1
+    assert findings["settings"]["found"].startswith("Set SECRET_KEY")
 
 
 def test_a_folder_in_use_is_refused(up: Up) -> None:

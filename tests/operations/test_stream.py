@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import httpx
+import pytest
 
 from tests.operations.processes import FrontEnd
 
@@ -40,6 +41,7 @@ def test_a_native_route_that_fails_answers_500_with_its_request_id(front_end: Ca
     assert "not-for-the-log" not in stream.started.log.read_text()
 
 
+@pytest.mark.usefixtures("committed_tenant")
 def test_what_is_no_native_route_is_answered_by_django(front_end: Callable[..., FrontEnd]) -> None:
     stream = front_end("stream")
     assert stream.get("/", host="localhost").status_code == 200

@@ -51,7 +51,9 @@ def test_a_connection_is_never_lent_to_another_tenant(make_pool: MakePool, datab
         pool.putconn(connection)
 
 
-def test_the_least_recently_used_idle_connection_is_the_one_that_is_stolen(make_pool: MakePool, databases: list[str]) -> None:
+def test_the_least_recently_used_idle_connection_is_the_one_that_is_stolen(
+    make_pool: MakePool, databases: list[str]
+) -> None:
     pool = make_pool(max_size=3)
     routes = [DatabaseRoute(name) for name in databases[:4]]
     lent = [pool.getconn(route) for route in routes[:3]]
@@ -178,7 +180,9 @@ def test_waiting_ends_with_a_sentence_that_names_pool_and_time(make_pool: MakePo
     assert pool.get_stats()["requests_waiting"] == 0
 
 
-def test_a_tenant_at_its_cap_waits_a_little_and_is_then_refused_at_once(make_pool: MakePool, databases: list[str]) -> None:
+def test_a_tenant_at_its_cap_waits_a_little_and_is_then_refused_at_once(
+    make_pool: MakePool, databases: list[str]
+) -> None:
     pool = make_pool(max_size=4, max_per_tenant=2, max_waiting_per_tenant=1, tenant_timeout=0.5)
     greedy, other = DatabaseRoute(databases[0]), DatabaseRoute(databases[1])
     pool.getconn(greedy)

@@ -25,7 +25,11 @@ from tenants.errors import TenantNotFound
 from tenants.refs import TenantRef
 
 ORGANISATIONS = {
-    "acme": ("Acme Ltd", "Ada Lovelace", ["Grace Hopper", "Alan Turing", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth"]),
+    "acme": (
+        "Acme Ltd",
+        "Ada Lovelace",
+        ["Grace Hopper", "Alan Turing", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth"],
+    ),
     "globex": ("Globex Corporation", "Margaret Hamilton", ["Katherine Johnson", "Dennis Ritchie", "Radia Perlman"]),
 }
 ROLES = [Role.ADMIN, Role.MEMBER, Role.VIEWER]
@@ -79,7 +83,12 @@ def organisation(slug: str, kept: Entry | None) -> Entry:
         email = f"{owner_name.split()[0].lower()}@{slug}.example"
         with use_control():
             made = tenant_sign_up(
-                slug=slug, name=name, owner_name=owner_name, owner_email=email, owner_password=kept["password"], plan="team"
+                slug=slug,
+                name=name,
+                owner_name=owner_name,
+                owner_email=email,
+                owner_password=kept["password"],
+                plan="team",
             )
         ref = made.tenant
     with use_tenant(ref):
@@ -120,7 +129,9 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise CommandError(f"{path} can't be read as the demo's sign-ins: {error}. Move it away to make new ones.") from error
+        raise CommandError(
+            f"{path} can't be read as the demo's sign-ins: {error}. Move it away to make new ones."
+        ) from error
 
 
 def _write(path: Path, kept: dict[str, Any]) -> None:

@@ -38,7 +38,8 @@ class Command(BaseCommand):
             self.stderr.write(f"`up` needs the packages of requirements-dev.txt ({error.name} is missing).")
             sys.exit(1)
 
-        console = Console(soft_wrap=True, highlight=False)
+        # Wide enough for a token: the terminal may wrap a line, but nothing of it is cut off.
+        console = Console(width=max(Console().width, 160), soft_wrap=True, highlight=False)
 
         def say(sentence: str) -> None:
             console.print(sentence, markup=False)
@@ -47,7 +48,7 @@ class Command(BaseCommand):
             Stack(data, port=port, demo=not no_demo, say=say).run(
                 lambda description: _welcome(console, description, data)
             )
-        except DevstackError as error:
+        except (DevstackError, OSError) as error:  # a full disk, say
             self.stderr.write(str(error))
             sys.exit(1)
         say("Stopped")

@@ -1,0 +1,64 @@
+"""`/activity`: the log of the organisation, and the way in for events of its own product."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Status
+
+from activity import selectors, services
+from activity.outbox import Ingested
+from activity.schemas import ActivityFilter, BatchIn, BatchOut, EventIn, EventOut, EventPageOut
+from tenants.context import current
+from tenants.pages import Page
+from tenants.problem import problem_response
+
+router = Router(tags=["Activity"])
+
+
+class Caller(Protocol):
+    """Whoever was authenticated. Who that is and what they may do is decided above this app."""
+
+    def require(self, verb: str) -> object:
+        """Return when the verb is allowed, and raise when it isn't."""
+
+
+def caller(request: HttpRequest) -> Caller:
+    """Who calls; set by the API's authentication, which every operation has."""
+    return cast(Caller, cast(Any, request).auth)
+
+
+@router.get("/activity", response=EventPageOut, summary="Search the activity log")
+def activity_list(request: HttpRequest, filters: Query[ActivityFilter]) -> Page[dict[str, Any]]:
+    """By number, newest or oldest first. An event is there within two seconds of its commit."""
+    caller(request).require("activity.read")
+    return selectors.event_page(current(), filters.query(), limit=filters.limit, cursor=filters.cursor)
+
+
+@router.post("/activity", response={201: EventOut, 200: EventOut}, summary="Record an event")
+def activity_create(request: HttpRequest, body: EventIn) -> Status[dict[str, Any]]:
+    """Answers once the event is durable; 200 with the event as it was when its id is known."""
+    caller(request).require("activity.write")
+    event, is_new = services.event_ingest(body.model_dump())
+    return Status(201 if is_new else 200, event)
+
+
+@router.post("/activity/batch", response=BatchOut, summary="Record up to 1,000 events")
+def activity_batch(request: HttpRequest, body: BatchIn) -> Ingested:
+    """Answers once all of them are durable. When any can't be recorded none is, and `errors` names each by index and field."""
+    caller(request).require("activity.write")
+    return services.events_ingest(body.model_dump()["events"])
+
+
+@router.get("/activity/stream", response={200: None}, summary="Follow the log (server-sent events)")
+def activity_stream(request: HttpRequest) -> HttpResponse:
+    """Served by the stream process, at `stream_url`; here it is misdirected."""
+    caller(request).require("activity.read")
+    return problem_response(
+        request,
+        status=421,
+        detail="This process serves no streams; ask for it at stream_url.",
+        stream_url=f"{settings.STREAM_URL.rstrip('/')}{request.path}",
+    )

@@ -1,0 +1,10 @@
+"""The app of the activity log."""
+
+from django.apps import AppConfig
+
+
+class ActivityConfig(AppConfig):
+    name = "activity"
+
+    def ready(self) -> None:
+        from activity import receivers  # noqa: F401  connects them

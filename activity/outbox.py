@@ -1,0 +1,86 @@
+"""Recording: an event is a row in the outbox, written in the transaction of the change that it tells of.
+
+Both commit or neither does. The relay takes it to the log from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from activity import canonical
+from activity.context import circumstances
+from activity.errors import NotInTransaction
+from activity.events import Event
+from activity.models import OutboxEvent
+from tenants import context, hints, reads
+from tenants.ids import new_id
+
+RELAY: Final = "activity.relay"  # the task's name
+
+
+def record(event: Event) -> None:
+    """Record an event in the current transaction of the active tenant, or of control: one INSERT.
+
+    Raises NoTenant, NotInTransaction, and EventInvalid for what can't be kept.
+    """
+    context.current()
+    if not connection.in_atomic_block:
+        raise NotInTransaction(event.action)
+    event_id = new_id()
+    around = circumstances()
+    document, _ = canonical.normal_form(
+        id=event_id,
+        at=datetime.now(UTC),
+        action=event.action,
+        actor=around.actor,
+        target=event.target,
+        source=around.source,
+        request_id=around.request_id,
+        ip=around.ip,
+        data=event.data(),
+    )
+    OutboxEvent.objects.create(event_id=event_id, document=document)
+    hints.send(RELAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """How many events are new, and how many were known, by their ids."""
+
+    accepted: int
+    duplicates: int
+
+
+# One statement. Of two senders of an id one waits for the other at `fresh`, in the order of ids, so that they can't wait for each other.
+_INGEST: Final = """
+WITH sent AS (
+    SELECT * FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS sent (event_id, document, position)
+), fresh AS (
+    INSERT INTO activity_knownevent (event_id) SELECT event_id FROM sent ORDER BY event_id
+    ON CONFLICT DO NOTHING RETURNING event_id
+)
+INSERT INTO activity_outboxevent (event_id, document)
+SELECT event_id, document::jsonb FROM sent JOIN fresh USING (event_id) ORDER BY position
+ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+def record_ingested(events: Sequence[tuple[UUID, bytes]]) -> Ingested:
+    """Record events that were sent in, as (id, normal form in JSON), in the order given; they are durable once this has committed.
+
+    An id that comes twice, here or in the last week, counts once: the first one stays.
+    """
+    first = dict(reversed(events))
+    ids = list(dict.fromkeys(event_id for event_id, _ in events))
+    reads.note_write()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_INGEST, [ids, [first[event_id].decode() for event_id in ids]])
+        accepted = cursor.rowcount
+        hints.send(RELAY)
+    return Ingested(accepted, len(events) - accepted)

@@ -1,0 +1,105 @@
+"""The relay: takes events from the outbox to the log, each once, in order, without a gap.
+
+1. Lock the head, drop what the log has already, number the oldest rows, advance the head; commit.
+2. Append all numbered rows to the log, the lowest number first. To append a row again changes nothing.
+3. Delete exactly those rows, and note how far the log goes; commit.
+
+Killed after 1, the numbers are in the rows, and whoever comes next appends them as they are. Killed during or after 2, the same. A row is
+deleted only when the log has acknowledged it. Rows are numbered by their identity, oldest first: when X's commit returned before Y's
+transaction began, X has the lower number. A row that commits late with a low identity is simply the oldest of the next round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
+
+from activity import log as activity_log
+from activity.models import LogHead, OutboxEvent
+from tenants.refs import Ref
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 1_000
+_APPENDING: Final = 7_203_101  # the advisory lock's key; such locks are each database's own
+
+_NUMBER: Final = """
+UPDATE activity_outboxevent AS row SET seq = %s + numbered.position
+FROM unnest(%s::bigint[]) WITH ORDINALITY AS numbered (id, position) WHERE row.id = numbered.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """How many events were appended, and how many were dropped since the log had them."""
+
+    appended: int
+    dropped: int
+
+
+def relay(ref: Ref) -> Relayed:
+    """Empty the outbox of the active tenant (or control), `ref`, into the log. Any number may run at once.
+
+    Raises LogUnavailable, with what isn't in the log still in the outbox, and SequenceConflict.
+    """
+    appended = dropped = 0
+    while OutboxEvent.objects.exists():
+        dropped += _number(ref)
+        count = _append(ref)
+        if count is None:
+            # Another relay is appending. It looks at the outbox again after that, and our numbers are committed: it will see them.
+            break
+        appended += count
+    if appended or dropped:
+        log.info("activity_relayed", appended=appended, dropped=dropped)
+    return Relayed(appended, dropped)
+
+
+def _number(ref: Ref) -> int:
+    """Give the oldest rows their numbers; returns how many the log had already, which are dropped."""
+    with transaction.atomic():
+        head = _locked_head()
+        rows = list(OutboxEvent.objects.filter(seq=None).order_by("id").values_list("id", "event_id")[:BATCH])
+        if not rows:
+            return 0
+        # Before they are numbered: a number given to an event that has one already would stay a gap.
+        held = activity_log.existing_ids(ref, [event_id for _, event_id in rows])
+        if held:
+            OutboxEvent.objects.filter(event_id__in=held).delete()
+        fresh = [row_id for row_id, event_id in rows if event_id not in held]
+        with connection.cursor() as cursor:
+            cursor.execute(_NUMBER, [head.seq, fresh])
+        LogHead.objects.update(seq=head.seq + len(fresh))
+    return len(held)
+
+
+def _locked_head() -> LogHead:
+    head = LogHead.objects.select_for_update().first()
+    if head is None:
+        LogHead.objects.bulk_create([LogHead()], ignore_conflicts=True)
+        head = LogHead.objects.select_for_update().get()
+    return head
+
+
+def _append(ref: Ref) -> int | None:
+    """Append the numbered rows and delete them; returns how many, or None while another relay does the same.
+
+    The lock only saves doing it twice, and ends with its holder, however that ends.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_APPENDING])
+            if not cursor.fetchone()[0]:
+                return None
+        rows = list(OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")[:BATCH])
+        if not rows:
+            return 0
+        activity_log.append(ref, [{**row.document, "seq": row.seq} for row in rows])
+        OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
+    return len(rows)

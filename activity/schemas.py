@@ -1,0 +1,128 @@
+"""What the activity API takes and gives."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
+
+from activity.canonical import MAX_ACTION, MAX_ID, MAX_NAME, MAX_TYPE
+from activity.search import Query
+
+MAX_BATCH = 1_000
+
+
+def _text_of_moment(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[T ]", value):
+        raise ValueError("Use ISO 8601 with an offset, as in 2026-01-31T12:00:00Z.")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_text_of_moment)]
+
+
+class PartyIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(max_length=MAX_TYPE)
+    id: str = Field(max_length=MAX_ID)
+    name: str = Field("", max_length=MAX_NAME)
+
+
+class EventIn(Schema):
+    """An event of the organisation's own product."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID | None = Field(None, description="Yours, so that sending it again changes nothing; left out, one is made.")
+    at: Moment | None = Field(None, description="When it happened, with an offset from UTC; left out, now.")
+    action: str = Field(max_length=MAX_ACTION, description="Dotted and in lower case, such as `report.published`.")
+    actor: PartyIn | None = Field(None, description="Who did it; left out, the caller.")
+    target: PartyIn | None = None
+    data: dict[str, Any] | None = None
+
+
+class BatchIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[EventIn] = Field(max_length=MAX_BATCH)
+
+
+class BatchOut(Schema):
+    accepted: int
+    duplicates: int = Field(description="Events whose id was known, or came twice in the batch.")
+
+
+class PartyOut(Schema):
+    type: str
+    id: str
+    name: str
+
+
+class EventOut(Schema):
+    id: UUID
+    seq: int | None = Field(description="The number in the log, which has no gaps; null until the event is in it.")
+    at: datetime
+    action: str
+    actor: PartyOut
+    target: PartyOut | None
+    source: str
+    request_id: str | None
+    ip: str | None
+    data: dict[str, Any]
+
+
+class EventPageOut(Schema):
+    items: list[EventOut]
+    next: str | None = Field(
+        description="The cursor of the next page, null at the end. A page may be short, or empty, and have one."
+    )
+
+
+def _edge(value: Any, *, at_end: bool) -> Any:
+    """A day stands for its first or last moment; a `+` that wasn't encoded arrives as a space."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        day = datetime.combine(datetime.fromisoformat(value).date(), time(), UTC)
+        return day + timedelta(days=1) - timedelta(milliseconds=1) if at_end else day
+    return _text_of_moment(re.sub(r" (\d\d:?\d\d)$", r"+\1", value) if len(value) > 19 else value)
+
+
+def _start(value: Any) -> Any:
+    return _edge(value, at_end=False)
+
+
+def _end(value: Any) -> Any:
+    return _edge(value, at_end=True)
+
+
+PartyFilter = Annotated[str, StringConstraints(pattern=r"^[^:\x00]+:[^\x00]+$", max_length=MAX_TYPE + 1 + MAX_ID)]
+_DAY = "A moment with its offset from UTC, or a day (in UTC)"
+
+
+class ActivityFilter(Schema):
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=500)
+    action: str | None = Field(None, max_length=MAX_ACTION, description="Exact, or a prefix when it ends in a dot.")
+    actor: PartyFilter | None = Field(None, description="As `type:id`.")
+    target: PartyFilter | None = Field(None, description="As `type:id`.")
+    source: Literal["ui", "api", "job", "system"] | None = None
+    q: str | None = Field(None, max_length=200, description="Words, all of which must occur; without case.")
+    start: Annotated[AwareDatetime, BeforeValidator(_start)] | None = Field(
+        None, alias="from", description=f"{_DAY}; included."
+    )
+    end: Annotated[AwareDatetime, BeforeValidator(_end)] | None = Field(
+        None, alias="to", description=f"{_DAY}; included."
+    )
+    order: Literal["newest", "oldest"] = "newest"
+
+    def query(self) -> Query:
+        """The filters as a question to the log."""
+        return Query(**self.model_dump(exclude={"limit", "cursor"}))

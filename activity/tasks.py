@@ -1,0 +1,55 @@
+"""The tasks that keep the log up to date: the relay, the sweep that finds what no hint told of, and the daily upkeep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import shared_task
+from django.db import DatabaseError
+
+from activity import mongo, services, sweep
+from activity import relay as relays
+from activity.errors import LogUnavailable
+from tenants import context
+from tenants.models import Tenant
+from tenants.task import TenantTask
+
+log = structlog.get_logger(__name__)
+
+SWEEP_EXPIRES = 5  # seconds after which a relay that the sweep asked for needn't run: the next sweep asks again
+
+
+@shared_task(base=TenantTask, name="activity.relay")
+def relay(**_: Any) -> None:
+    """Empty the tenant's outbox. While MongoDB is away the events wait there, and the sweep comes back to them."""
+    ref = context.current()
+    writes = sweep.writes_here()  # before the outbox is looked at: what is written from now on makes it differ
+    try:
+        relays.relay(ref)
+    except LogUnavailable as error:
+        log.warning("relay_waits", reason=error.reason)
+    else:
+        sweep.remember_clean(writes)
+
+
+@shared_task(base=TenantTask, name="activity.sweep", runs_in_control=True)
+def sweep_all(**_: Any) -> None:
+    """Ask for a relay wherever something was written that no relay has looked at since."""
+    if not mongo.is_up():
+        log.warning("sweep_waits", reason="MongoDB is away")
+        return
+    for tenant_id in sweep.unclean():
+        relay.apply_async(headers={"tenant": tenant_id}, expires=SWEEP_EXPIRES, retry=False)
+
+
+@shared_task(base=TenantTask, name="activity.prune_known", runs_in_control=True)
+def prune_known(**_: Any) -> None:
+    """Forget the ids that are old enough, in each tenant."""
+    refs = [tenant.ref() for tenant in Tenant.objects.filter(state=Tenant.State.ACTIVE).iterator()]
+    for ref in refs:
+        try:
+            with context.use_tenant(ref):
+                services.known_events_prune()
+        except DatabaseError as error:
+            log.warning("prune_failed", tenant=ref.slug, error=type(error).__name__)

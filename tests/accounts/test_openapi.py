@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+
+from django.test import Client
+
+ROUTES = {
+    "/api/v1/me": {"get"},
+    "/api/v1/tenant": {"get", "patch"},
+    "/api/v1/members": {"get", "post"},
+    "/api/v1/members/{member_id}": {"get", "patch", "delete"},
+    "/api/v1/invitations": {"get", "post"},
+    "/api/v1/invitations/{invitation_id}": {"delete"},
+    "/api/v1/tokens": {"get", "post"},
+    "/api/v1/tokens/{token_id}": {"delete"},
+}
+CONTROL_ROUTES = {
+    "/control/api/v1/tenants": {"get", "post"},
+    "/control/api/v1/tenants/{slug}": {"get", "patch", "delete"},
+    "/control/api/v1/tenants/{slug}/suspend": {"post"},
+    "/control/api/v1/tenants/{slug}/resume": {"post"},
+    "/control/api/v1/servers": {"get"},
+}
+
+
+def _routes(host: str, url: str) -> dict[str, set[str]]:
+    document = Client(HTTP_HOST=host).get(url).json()
+    return {path: set(operations) for path, operations in document["paths"].items()}
+
+
+def test_the_document_names_the_contracts_routes(acme: object) -> None:
+    routes = _routes("acme.localhost", "/api/v1/openapi.json")
+    assert {path: routes.get(path) for path in ROUTES} == ROUTES
+
+
+def test_the_operators_document_names_theirs(acme: object) -> None:
+    assert _routes("localhost", "/control/api/v1/openapi.json") == CONTROL_ROUTES
+
+
+def test_the_page_holds_no_script_and_no_file_of_others(acme: object) -> None:
+    answer = Client(HTTP_HOST="acme.localhost").get("/api/v1/docs")
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    for script in re.findall(r"<script([^>]*)>", page):
+        assert 'src="/static/' in script or 'type="application/json"' in script
+    assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page)
+    assert not re.findall(r"<style|\sstyle=|\son\w+=", page)

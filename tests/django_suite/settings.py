@@ -1,0 +1,88 @@
+"""Settings for Django's own tests inside a tenant: Tenantry's databases, router, key, cache and files; the rest as Django's `runtests.py` has it."""
+
+from __future__ import annotations
+
+import os
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from django.utils.log import DEFAULT_LOGGING
+
+from config.settings import (  # noqa: F401
+    CACHES,
+    CONTROL_APPS,
+    CONTROL_DATABASE,
+    CREDENTIALS_KEYS,
+    DIRECTORY_TTL,
+    IDLE_IN_TRANSACTION_TIMEOUT,
+    LOCK_TIMEOUT,
+    MEDIA_ROOT,
+    POOL,
+    REDIS_URL,
+    REPLICA_SAMPLE_INTERVAL,
+    SECRET_KEY,
+    SHARED_APPS,
+    STATEMENT_TIMEOUT,
+    TENANT_SERVERS,
+    TENANTRY_PROCESS,
+)
+from config.settings import DATABASE_ROUTERS as TENANTRY_ROUTERS
+from config.settings import STORAGES as TENANTRY_STORAGES
+
+TESTS = Path(os.environ["DJANGO_TESTS"])  # where source.unpack put them
+
+# A control database of its own: the registry of these apps' servers and templates isn't that of the project's.
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {"ENGINE": "tenants.unbound"},
+    "control": {"ENGINE": "tenants.db", **CONTROL_DATABASE, "NAME": f"{CONTROL_DATABASE['NAME']}_django"},
+    # The second database of some tests. A project may have one beside the tenants' and name it with using="other".
+    "other": {"ENGINE": "django.db.backends.postgresql", **CONTROL_DATABASE, "NAME": f"{CONTROL_DATABASE['NAME']}_django_other"},
+}
+DATABASE_ROUTERS = ["tests.django_suite.other.OtherRouter", *TENANTRY_ROUTERS]
+INSTALLED_APPS = [
+    "tenants",
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sites",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.staticfiles",
+    "auth_tests",
+]
+MIGRATION_MODULES = {"auth": None, "contenttypes": None, "sessions": None}  # the tests' models, which refer to theirs, have none
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+USE_TZ = False  # fixtures have times without a zone; TIME_ZONE is that of the engine's sessions
+TIME_ZONE = "UTC"
+SITE_ID = 1
+LANGUAGE_CODE = "en"
+ROOT_URLCONF = "urls"
+STORAGES = {**TENANTRY_STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+STATIC_URL = "static/"
+STATIC_ROOT = str(TESTS / "static")
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [TESTS / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SILENCED_SYSTEM_CHECKS = ["fields.W342"]
+LOGGING = deepcopy(DEFAULT_LOGGING)
+LOGGING["loggers"]["django"]["level"] = "ERROR"

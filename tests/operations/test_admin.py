@@ -1,0 +1,132 @@
+"""The operators' admin, on the control host alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from tenants.context import use_control, use_tenant
+from tenants.models import Server, Tenant
+from tenants.refs import TenantRef
+
+PASSWORD = "a long enough passphrase"
+PAGES = [
+    "/admin/",
+    "/admin/tenants/tenant/",
+    "/admin/tenants/tenant/?q=acm&state__exact=active",
+    "/admin/tenants/server/",
+    "/admin/tenants/domain/",
+    "/admin/tenants/domain/add/",
+    "/admin/accounts/user/",
+    "/admin/accounts/user/add/",
+    "/admin/activity/loggedevent/",
+    "/admin/activity/loggedevent/?tenant=acme",
+    "/admin/password_change/",
+]
+pytestmark = pytest.mark.usefixtures("collected_static")
+
+
+@pytest.fixture
+def operator(tenants: dict[str, TenantRef]) -> User:
+    """A superuser of the control database."""
+    with use_control():
+        return User.objects.create_superuser("operator@example.com", PASSWORD, name="Olga Operator")
+
+
+@pytest.fixture
+def client(operator: User) -> Client:
+    """Signed in through the admin's own form."""
+    client = Client(HTTP_HOST="localhost")
+    answer = client.post("/admin/login/?next=/admin/", {"username": operator.email, "password": PASSWORD})
+    assert answer.status_code == 302, answer.content.decode()
+    return client
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_operator_sees_each_page_under_a_policy_without_inline_code(client: Client, page: str) -> None:
+    answer = client.get(page)
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    text = answer.content.decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)", text)
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=", text)
+
+
+def test_tenants_show_no_credentials(client: Client, acme: TenantRef) -> None:
+    text = client.get(f"/admin/tenants/tenant/{acme.id}/change/").content.decode()
+    assert acme.database in text
+    assert acme.password not in text
+    assert "password" not in text.lower().replace("change password", "").replace("password_change", "")
+
+
+def test_servers_show_address_lag_and_pool_use_and_no_password(client: Client) -> None:
+    with use_control():
+        server = Server.objects.get()
+    for page in ("/admin/tenants/server/", f"/admin/tenants/server/{server.name}/change/"):
+        text = client.get(page).content.decode()
+        assert re.search(r"\d bytes", text)
+        assert "127.0.0.1:" in text
+        assert server.url not in text
+
+
+def test_suspending_and_resuming_are_recorded(client: Client, acme: TenantRef) -> None:
+    for action, state in (("suspend", "suspended"), ("resume", "active")):
+        answer = client.post("/admin/tenants/tenant/", {"action": action, "_selected_action": [acme.id]}, follow=True)
+        assert "1 " in answer.content.decode()
+        with use_control():
+            assert Tenant.objects.get(pk=acme.id).state == state
+    with use_control():
+        from activity.models import OutboxEvent
+
+        actions = list(OutboxEvent.objects.values_list("action", flat=True))
+    assert [action for action in actions if action.startswith("tenant.")] == ["tenant.suspended", "tenant.resumed"]
+
+
+def test_nothing_is_added_deleted_or_saved_by_hand(client: Client, acme: TenantRef) -> None:
+    assert client.get("/admin/tenants/tenant/add/").status_code == 403
+    assert client.get(f"/admin/tenants/tenant/{acme.id}/delete/").status_code == 403
+    client.post(f"/admin/tenants/tenant/{acme.id}/change/", {"slug": "other", "state": "suspended"})
+    with use_control():
+        tenant = Tenant.objects.get(pk=acme.id)
+    assert (tenant.slug, tenant.state) == ("acme", "active")
+
+
+def test_an_operator_can_make_another(client: Client) -> None:
+    form = {"email": "second@example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/admin/accounts/user/add/", form).status_code == 302
+    with use_control():
+        assert User.objects.get(email="second@example.com").check_password(PASSWORD)
+
+
+def test_members_of_a_tenant_never_get_in(acme: TenantRef) -> None:
+    with use_tenant(acme):
+        User.objects.create_superuser("owner@acme.example", PASSWORD)
+    control = Client(HTTP_HOST="localhost")
+    answer = control.post("/admin/login/", {"username": "owner@acme.example", "password": PASSWORD})
+    assert answer.status_code == 200  # the form again
+    assert control.get("/admin/").status_code == 302
+    assert Client(HTTP_HOST="acme.localhost").get("/admin/").status_code == 404
+
+
+def test_a_session_of_a_tenant_is_none_on_the_control_host(client: Client, acme: TenantRef) -> None:
+    with use_tenant(acme):
+        member = User.objects.create_superuser("owner@acme.example", PASSWORD)
+        theirs = Client(HTTP_HOST="acme.localhost")
+        theirs.force_login(member)
+    stranger = Client(HTTP_HOST="localhost")
+    stranger.cookies = theirs.cookies
+    assert stranger.get("/admin/").status_code == 302
+
+
+def test_an_ordinary_user_of_control_is_no_operator(tenants: dict[str, TenantRef]) -> None:
+    with use_control():
+        User.objects.create_user("someone@example.com", PASSWORD)
+    client = Client(HTTP_HOST="localhost")
+    answer = client.post("/admin/login/", {"username": "someone@example.com", "password": PASSWORD})
+    assert answer.status_code == 200
+    assert client.get("/admin/").status_code == 302
