@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -23,7 +23,7 @@ from tenants.refs import TenantRef
 class MemberRequest(HttpRequest):
     """A request of somebody who is signed in to the tenant that it is for."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     tenant: TenantRef
     htmx: HtmxDetails
     id: str
@@ -57,7 +57,7 @@ def _access(verb: str, methods: list[str]) -> Callable[[View[P]], AnyView[P]]:
             return view(cast(MemberRequest, request), *args, **kwargs)
 
         # Pages of members are theirs alone: no cache, of the browser or between, keeps one.
-        return cast(Any, never_cache(require_http_methods(methods)(guarded)))
+        return cast(AnyView[P], never_cache(require_http_methods(methods)(guarded)))
 
     return decorate
 

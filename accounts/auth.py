@@ -82,7 +82,7 @@ def _by_session(request: HttpRequest) -> Caller | None:
         return None
     if check_csrf(request) is not None:
         raise HttpError(403, "The CSRF token is missing or wrong; send it as X-CSRFToken.")
-    return caller_of(cast(User, request.user))
+    return caller_of(request.user)
 
 
 class TokenAuth(HttpBearer):

@@ -17,7 +17,7 @@ from accounts.models import User
 class EmailBackend(ModelBackend):
     """Users of the active tenant (operators, in control). Both the check and every later request read the primary."""
 
-    def authenticate(  # type: ignore[override]
+    def authenticate(
         self,
         request: HttpRequest | None,
         username: str | None = None,

@@ -9,7 +9,6 @@ from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage as ParsedMessage
 from email.utils import parsedate_to_datetime
-from typing import cast
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -59,7 +58,7 @@ def get_mail(mail_id: str) -> Mail | None:
         return None
     try:
         with default_storage.open(f"{FOLDER}/{mail_id}.eml", "rb") as file:
-            parsed = cast(ParsedMessage, message_from_bytes(file.read(), policy=policy.default))
+            parsed = message_from_bytes(file.read(), policy=policy.default)
     except FileNotFoundError:
         return None
     date = parsed["Date"]

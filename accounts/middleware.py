@@ -9,7 +9,6 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from accounts.models import User
 from accounts.ratelimit import client_ip
 from accounts.recording import actor_of
 from activity.context import SYSTEM, RecordingContext, recording
@@ -28,7 +27,7 @@ class RecordingMiddleware:
         actor = SYSTEM
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and "Authorization" not in request.headers
         if has_session and request.user.is_authenticated:
-            actor = actor_of(cast(User, request.user))
+            actor = actor_of(request.user)
         context = RecordingContext(
             actor=actor, request_id=cast(Any, request).id, ip=client_ip(request) or None, source="ui"
         )

@@ -64,6 +64,11 @@ class FilterForm(forms.Form):
         """Whether anything but the order was asked for."""
         return any(self.data.get(name) for name in self.fields if name != "order")
 
+    @property
+    def has_more(self) -> bool:
+        """Whether one of the filters is in use that the page folds away."""
+        return any(self.data.get(name) for name in self.fields if name not in {"q", "action"})
+
     def query(self) -> Query:
         """What is asked of the log; without what is invalid."""
         asked = self.cleaned_data

@@ -15,7 +15,7 @@ SENTENCES: Final = {
     "tenant.resumed": "{actor} resumed the organisation",
     "tenant.moved": "{actor} moved the organisation's database",
     "tenant.restored": "{actor} restored the organisation from a backup",
-    "member.created": "{target} became a member as {role}",
+    "member.created": "{target} joined as {role}",
     "member.updated": "{actor} changed {target}{changes}",
     "member.role_changed": "{actor} changed the role of {target} from {former} to {role}",
     "member.deactivated": "{actor} deactivated {target}",

@@ -23,13 +23,18 @@ NEWER, OLDER = "newer", "older"
 def activity(request: HttpRequest) -> HttpResponse:
     """A page of the log: the newest one first, then on by links to what is older and newer."""
     form = FilterForm(request.GET)
-    facts: dict[str, Any] = {"form": form, "is_filtered": form.is_filtering, "known_actions": sorted(SENTENCES)}
+    facts: dict[str, Any] = {
+        "form": form,
+        "is_filtered": form.is_filtering,
+        "has_more_filters": form.has_more,
+        "known_actions": sorted(SENTENCES),
+    }
     if not form.is_valid():
         return render(request, "activity/activity.html", facts, status=422)
     try:
         page = _page(cast(Any, request).tenant, form.query(), request)
     except BadCursor:
-        return redirect(_link(request))
+        return redirect(_link(request) or request.path)
     except LogUnavailable:
         return render(request, "activity/activity.html", {**facts, "is_away": True}, status=503)
     return render(request, "activity/activity.html", {**facts, **page})

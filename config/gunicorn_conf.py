@@ -15,7 +15,8 @@ wsgi_app = "config.asgi:application" if is_stream else "config.wsgi:application"
 worker_class = "asgi" if is_stream else "gthread"
 bind = [os.environ.get("BIND") or f"0.0.0.0:{os.environ.get('PORT', '8000')}"]
 workers = int(os.environ.get("WEB_CONCURRENCY", "1" if is_stream else "2"))
-threads = int(os.environ.get("THREADS", "4"))
+if not is_stream:
+    threads = int(os.environ.get("THREADS", "4"))
 
 # This bounds no request on gthread and asgi: it finds a worker whose main loop hangs. Queries have their own limits.
 timeout = 60

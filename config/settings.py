@@ -132,6 +132,7 @@ STATIC_URL = "/static/"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "accounts.views.errors.csrf_failure"
 CSRF_USE_SESSIONS = True  # the token lives in the tenant's session, so that one of A is nothing in B
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 

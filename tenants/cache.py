@@ -31,7 +31,9 @@ def key(name: str) -> str:
 @cache
 def redis_client() -> redis.Redis:
     """This process's client for what the cache interface can't say; its keys must be made by `key`."""
-    return redis.Redis.from_url(settings.REDIS_URL, max_connections=20, **SOCKET_OPTIONS)
+    # Blocking: with more threads than connections, a caller waits its turn instead of taking Valkey for being away.
+    pool = redis.BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=20, timeout=1, **SOCKET_OPTIONS)
+    return redis.Redis(connection_pool=pool)
 
 
 def _or_miss(method: Callable[..., Any], missed: Any) -> Callable[..., Any]:
@@ -70,9 +72,8 @@ class TenantCache(RedisCache):
     delete_many = _or_miss(RedisCache.delete_many, None)
     has_key = _or_miss(RedisCache.has_key, False)
 
-    def clear(self) -> bool:
+    def clear(self) -> None:
         """Remove the active tenant's keys, not the whole server's as the original does."""
         client = redis_client()
         for found in client.scan_iter(match=f"{key('cache:')}*", count=1000):
             client.delete(found)
-        return True

@@ -68,7 +68,7 @@ class TenantMiddleware:
                 "This organisation is suspended",
                 "Ask its owner, or whoever runs this service, to resume it.",
             )
-        request.urlconf = settings.TENANT_URLCONF  # type: ignore[attr-defined]
+        request.urlconf = settings.TENANT_URLCONF
         return self._serve(request, ref)
 
     def _serve(self, request: HttpRequest, ref: Ref) -> HttpResponseBase:

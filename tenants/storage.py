@@ -15,14 +15,14 @@ class TenantStorage(FileSystemStorage):
     """Django's file storage below `<MEDIA_ROOT>/<id of the active tenant, or control>`. Raises NoTenant when nobody is active."""
 
     @property
-    def base_location(self) -> str:  # type: ignore[override]  # a cached value in the original: here it depends on the tenant
+    def base_location(self) -> str:  # a cached value in the original: here it depends on the tenant
         ref = context.active()
         if ref is None:
             raise NoTenant("A file")
         return str(Path(settings.MEDIA_ROOT) / ref.id)
 
     @property
-    def location(self) -> str:  # type: ignore[override]
+    def location(self) -> str:
         return str(Path(self.base_location).absolute())
 
     @property

@@ -14,7 +14,7 @@ from tenants.errors import NoTenant, TenantSuspended
 from tenants.refs import CONTROL, Ref, TenantRef
 
 
-class TenantTask(Task):  # type: ignore[misc]  # celery has no types
+class TenantTask(Task[Any, Any]):
     """Runs in the tenant that its message names (header `tenant`: an id, or `control`). Raises NoTenant without one.
 
     `reads = "replica"` lets a task read from a replica that has what its sender wrote; the default is the primary.
@@ -24,12 +24,12 @@ class TenantTask(Task):  # type: ignore[misc]  # celery has no types
     reads = "primary"
     runs_in_control = False
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         """Send the task for the active tenant. Raises NoTenant when nobody is active."""
         headers = dict(options.pop("headers", None) or {})
         if not (self.runs_in_control and context.active() is None):
             headers = {**hints.headers_of_caller(), **headers}
-        return super().apply_async(args, kwargs, headers=headers, **options)
+        return super().apply_async(args, kwargs, *more, headers=headers, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         headers = self._headers()

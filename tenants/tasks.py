@@ -12,7 +12,7 @@ from tenants.refs import CONTROL
 from tenants.task import TenantTask
 
 
-@shared_task(base=TenantTask, name="tenants.fan_out", runs_in_control=True)  # type: ignore[untyped-decorator]
+@shared_task(base=TenantTask, name="tenants.fan_out", runs_in_control=True)
 def fan_out(*, task: str, **kwargs: Any) -> int:
     """Send a task to every active tenant and to control; answers to how many. For upkeep that has no hurry."""
     ids = Tenant.objects.filter(state=Tenant.State.ACTIVE).order_by("id").values_list("id", flat=True)
@@ -23,7 +23,7 @@ def fan_out(*, task: str, **kwargs: Any) -> int:
     return count
 
 
-@shared_task(base=TenantTask, name="tenants.reap", runs_in_control=True)  # type: ignore[untyped-decorator]
+@shared_task(base=TenantTask, name="tenants.reap", runs_in_control=True)
 def reap(**_: Any) -> list[str]:
     """Remove what is left of tenants whose making or deletion was interrupted; answers their slugs."""
     return reap_unfinished()

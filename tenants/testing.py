@@ -62,7 +62,7 @@ def rolled_back(refs: Sequence[Ref]) -> Iterator[None]:
 @contextmanager
 def _rolled_back(ref: Ref) -> Iterator[None]:
     with context.use(ref):
-        atomic = transaction.atomic()
+        atomic: Any = transaction.atomic()
         atomic._from_testcase = True
         atomic.__enter__()
     try:

@@ -33,7 +33,7 @@ def token_post(request: HttpRequest, body: TokenIn) -> Status[dict[str, Any]]:
         name=body.name,
         scopes=body.scopes,
         expires_at=body.expires_at,
-        within=asking.token and asking.verbs,
+        asked_by=asking.token,
     )
     return Status(201, {**TokenOut.from_orm(token).dict(), "token": plain})
 

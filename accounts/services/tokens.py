@@ -28,14 +28,14 @@ def token_create(
     name: str,
     scopes: list[str] | None = None,
     expires_at: datetime | None = None,
-    within: frozenset[str] | None = None,
+    asked_by: ApiToken | None = None,
 ) -> tuple[ApiToken, str]:
     """A token of the user and its plain text, which is known now and never again. No scopes means all that the user may do.
 
-    `within` are the verbs of the token that asks, if one does: a token can't make a mightier one. Raises InvalidField.
+    `asked_by` is the token that asks, if one does: it can't make a mightier one. Raises InvalidField.
     """
     scopes = clean_scopes(["*"] if scopes is None else scopes)
-    if within is not None and not verbs_of_scopes(scopes) <= within:
+    if asked_by is not None and not verbs_of_scopes(scopes) <= verbs_of_scopes(asked_by.scopes):
         raise InvalidField("scopes", "A token can't make one that may do more than itself.")
     plain = new_api_token()
     token = ApiToken(

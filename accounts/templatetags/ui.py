@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
@@ -11,6 +11,7 @@ from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, Sele
 from django.http import QueryDict
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -32,6 +33,8 @@ def when(moment: datetime | None, form: str = "relative") -> SafeString | str:
     """A moment as `<time>`, which app.js tells in the reader's zone, "relative" or "full"; nothing for None."""
     if moment is None:
         return ""
+    if timezone.is_naive(moment):  # a mail's Date without a zone means UTC
+        moment = moment.replace(tzinfo=UTC)
     return format_html(
         '<time datetime="{}" data-format="{}">{}</time>', moment.isoformat(), form, f"{moment:%Y-%m-%d %H:%M} UTC"
     )
@@ -45,8 +48,8 @@ def initials(name: str) -> str:
 
 
 @register.filter
-def control(field: BoundField) -> SafeString:
-    """A form field's widget with Tabler's class for its kind."""
+def control(field: BoundField, placeholder: str | None = None) -> SafeString:
+    """A form field's widget with Tabler's class for its kind, and another placeholder than its own if one is given."""
     widget = field.field.widget
     if isinstance(widget, CheckboxInput | CheckboxSelectMultiple):
         css = "form-check-input"
@@ -56,21 +59,23 @@ def control(field: BoundField) -> SafeString:
         css = "form-control"
     if field.errors:
         css += " is-invalid"
-    return field.as_widget(attrs={"class": f"{widget.attrs.get('class', '')} {css}".strip()})
+    attributes: dict[str, str | bool] = {"class": f"{widget.attrs.get('class', '')} {css}".strip()}
+    if placeholder is not None:
+        attributes["placeholder"] = placeholder
+    return field.as_widget(attrs=attributes)
 
 
 @register.inclusion_tag("partials/field.html")
-def field(bound: BoundField, label: str = "", hint: str = "", prefix: str = "", suffix: str = "") -> dict[str, Any]:
+def field(bound: BoundField, label: str = "", hint: str = "", placeholder: str | None = None) -> dict[str, Any]:
     """A whole form field: label, widget, hint and errors, tied together for screen readers."""
+    widget = bound.field.widget
     return {
         "field": bound,
+        "widget": control(bound, placeholder),
         "label": label or bound.label,
         "hint": hint or bound.help_text,
-        "prefix": prefix,
-        "suffix": suffix,
-        "is_optional": not bound.field.required and not isinstance(bound.field.widget, Select),
-        "is_check": isinstance(bound.field.widget, CheckboxInput)
-        and not isinstance(bound.field.widget, CheckboxSelectMultiple),
+        "is_optional": not bound.field.required and not isinstance(widget, Select),
+        "is_check": isinstance(widget, CheckboxInput) and not isinstance(widget, CheckboxSelectMultiple),
     }
 
 

@@ -20,7 +20,7 @@ def dashboard(request: MemberRequest) -> HttpResponse:
     checklist = numbers.steps(request.user, members=members, tokens=tokens)
     facts = {
         "members_total": members,
-        "members_by_role": " · ".join(f"{count} {role}{'' if count == 1 else 's'}" for role, count in by_role.items()),
+        "members_by_role": ", ".join(f"{count} {role}{'' if count == 1 else 's'}" for role, count in by_role.items()),
         "pending_invitations": selectors.invitations().count(),
         "tokens_total": tokens,
         "events": activity_selectors.latest(request.tenant, limit=8),

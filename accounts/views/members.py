@@ -91,7 +91,7 @@ def member_role(request: MemberRequest, member_id: UUID) -> HttpResponse:
         return members.member_change_role(by=request.user, member=member, role=role)
 
     saved = form.submit(change)
-    refusal = "" if saved else " ".join(sentence for sentences in form.errors.values() for sentence in sentences)
+    refusal = "" if saved else " ".join(str(sentence) for sentences in form.errors.values() for sentence in sentences)
     facts = {"member": _get(member_id), "assignable": _assignable(request.user), "saved": saved, "refusal": refusal}
     return render(request, "accounts/member_role.html", facts)
 

@@ -76,7 +76,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._route_pool: RoutePool | None = None
 
     @property
-    def pool(self) -> RoutePool:  # type: ignore[override]
+    def pool(self) -> RoutePool:
         if self._route_pool is None:
             if self._endpoint is None:
                 from tenants.servers import control_endpoint

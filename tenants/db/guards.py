@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.fields import related, related_lookups
 from django.db.models.manager import BaseManager
@@ -36,8 +36,8 @@ def install() -> None:
     patch(ModelState, "db", _OwnerOfObject())
     for queryset in (QuerySet, RawQuerySet):
         patch(queryset, "using", _resolving_using(queryset.using))
-    for owner in (QuerySet, RawQuerySet, BaseManager, Manager):
-        patch(owner, "db", property(_resolving_db(owner.db.fget)))  # type: ignore[attr-defined]
+    for owner in (QuerySet, RawQuerySet, BaseManager):
+        patch(owner, "db", property(_resolving_db(owner.__dict__["db"].fget)))
     patch(QuerySet, "bulk_create", _checking_objects(QuerySet.bulk_create))
     patch(QuerySet, "bulk_update", _checking_objects(QuerySet.bulk_update))
     patch(Model, "save_base", _checking_self(Model.save_base))

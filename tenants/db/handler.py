@@ -47,7 +47,7 @@ class TenantConnectionHandler(ConnectionHandler):
         wrapper = open_here.get(alias)
         if wrapper is None:
             wrapper = open_here[alias] = self.create_connection(alias)
-        return wrapper  # type: ignore[no-any-return]
+        return wrapper
 
     def create_connection(self, alias: str) -> BaseDatabaseWrapper:
         if not alias.startswith("t:"):

@@ -226,7 +226,7 @@ class ServerPool:
             raise
         now = time.monotonic()
         lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
-        connection._pool = self  # type: ignore[attr-defined]  # Django returns a connection through this attribute
+        connection._pool = self  # type: ignore[assignment]  # Django returns a connection through this attribute
         with self._lock:
             self._counters["connections_num"] += 1
             self._counters["connections_ms"] += round((now - started) * 1000)

@@ -35,7 +35,7 @@ class ReplicaWrapper(DatabaseWrapper):
     primary: DatabaseWrapper
 
     @property
-    def pool(self) -> RoutePool:  # type: ignore[override]
+    def pool(self) -> RoutePool:
         if self._route_pool is None:
             assert self._endpoint is not None
             parameters = super().pool._connect_kwargs

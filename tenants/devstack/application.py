@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import sys
 from collections.abc import Mapping
@@ -118,7 +119,7 @@ class ManageCommand(Application):
         super().__init__(folder, {**variables})
         self.variables["TENANTRY_PROCESS"] = "cli"
         self.words = words
-        self.output = folder.run / f"{self.name}.out"
+        self.output = folder.run / f"{self.name}.out"  # the demo's holds passwords, which don't belong in a log
 
     def command(self) -> list[str]:
         return [sys.executable, "manage.py", *self.words]
@@ -132,7 +133,28 @@ class ManageCommand(Application):
             f"manage.py {self.name}", reason.removesuffix(" before it was ready"), self.log, self.log_tail()
         )
 
-    @property
-    def printed(self) -> str:
-        """What it wrote to its standard output."""
-        return self.output.read_text(encoding="utf-8") if self.output else ""
+
+class StaticFiles(ManageCommand):
+    """Collects the files that whitenoise serves, which takes seconds, unless nothing that it reads has changed."""
+
+    def __init__(self, folder: DataFolder, variables: Mapping[str, str]) -> None:
+        super().__init__(folder, variables, "collectstatic", "--no-input", "--verbosity", "0")
+        self._manifest = Path(variables["STATIC_ROOT"]) / "staticfiles.json"
+        self._mark = folder.run / "collected"
+
+    def is_current(self) -> bool:
+        """Whether the files were collected from what is there now."""
+        if not self._manifest.is_file() or not self._mark.is_file():
+            return False
+        return self._mark.read_text(encoding="utf-8") == self._fingerprint()
+
+    def note(self) -> None:
+        """Remember what the files were collected from."""
+        self._mark.write_text(self._fingerprint(), encoding="utf-8")
+
+    def _fingerprint(self) -> str:
+        sources = [*PROJECT.glob("*/static/**/*"), *PROJECT.glob("config/*.py"), PROJECT / "requirements-dev.txt"]
+        facts = [
+            f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in sorted(sources) if path.is_file()
+        ]
+        return hashlib.sha256("\n".join([*facts, self.variables.get("TENANT_APPS", "")]).encode()).hexdigest()

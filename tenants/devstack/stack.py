@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tenants.devstack import environment, leftovers, ports
-from tenants.devstack.application import Application, Beat, ManageCommand, Stream, Web, Worker
+from tenants.devstack import demo, environment, leftovers, ports
+from tenants.devstack.application import Application, Beat, ManageCommand, StaticFiles, Stream, Web, Worker
 from tenants.devstack.errors import PortInUse
 from tenants.devstack.folder import write_atomically
 from tenants.devstack.process import stop_together
@@ -31,12 +31,12 @@ class Stack:
     One thread does all of it: the kernel ends the children when the thread that started them ends.
     """
 
-    def __init__(self, data: Path | str, *, port: int, demo: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, data: Path | str, *, port: int, with_demo: bool, say: Callable[[str], None]) -> None:
         self.servers = EmbeddedServers(data)
         self.folder = self.servers.folder
         self.web_port = port
         self.stream_port = port + 1
-        self.demo = demo
+        self.with_demo = with_demo
         self._say = say
         self._applications: dict[str, Application] = {}
         self._commands: list[ManageCommand] = []
@@ -81,34 +81,44 @@ class Stack:
         variables = environment.variables(self.servers, web_port=self.web_port, stream_port=self.stream_port)
 
         self._say("Preparing the databases")
-        collect = self._command(variables, "collectstatic", "--no-input", "--verbosity", "0")
-        self._finish(self._command(variables, "prepare"))
+        collect = StaticFiles(self.folder, variables)
+        if not collect.is_current():
+            self._begin(collect)
+        self._finish(self._begin(ManageCommand(self.folder, variables, "prepare")))
+        if collect in self._commands:
+            self._finish(collect)  # web reads the manifest when it starts
+            collect.note()
 
         self._say("Starting web, stream, worker and beat")
-        processes: list[Application] = [
-            Web(self.folder, variables, self.web_port),
-            Stream(self.folder, variables, self.stream_port),
-            Worker(self.folder, variables),
-            Beat(self.folder, variables),
-        ]
-        self._finish(collect)  # web reads its manifest when it starts
-        demo = self._command(
-            variables,
-            "demo",
-            "--json",
-            "--file",
-            str(self.folder.path / "demo.json"),
-            *([] if self.demo else ["--no-tenants"]),
-        )
-        self._applications = {process.name: process for process in processes}
-        self._supervisor.launch(*processes)
-        self._finish(demo)
+        self._applications = {
+            process.name: process
+            for process in (
+                Web(self.folder, variables, self.web_port),
+                Stream(self.folder, variables, self.stream_port),
+                Worker(self.folder, variables),
+                Beat(self.folder, variables),
+            )
+        }
+        self._supervisor.launch(*self._applications.values())
+        made = self._demo(variables)
         self._supervisor.wait_ready()
-        self._made = json.loads(demo.printed)
+        self._made = made
         self._write_up_file()
 
-    def _command(self, variables: dict[str, str], *words: str) -> ManageCommand:
+    def _demo(self, variables: dict[str, str]) -> dict[str, Any]:
+        """The sign-ins to print: those of the last start if they still work, and otherwise new ones."""
+        file = self.folder.path / "demo.json"
+        made = demo.kept(file, tenants=self.with_demo)
+        if made:
+            self._supervisor.wait_ready()
+            if demo.works(made, base_domain=environment.BASE_DOMAIN, port=self.web_port):
+                return made
+        words = ["demo", "--json", "--file", str(file), *([] if self.with_demo else ["--no-tenants"])]
         command = ManageCommand(self.folder, variables, *words)
+        self._finish(self._begin(command))
+        return demo.kept(file, tenants=self.with_demo)
+
+    def _begin(self, command: ManageCommand) -> ManageCommand:
         self._commands.append(command)
         command.start()
         return command
@@ -129,7 +139,7 @@ class Stack:
             "tenants": [
                 {"slug": tenant["slug"], "url": f"http://{tenant['slug']}.{environment.BASE_DOMAIN}:{self.web_port}"}
                 | {key: tenant[key] for key in ("email", "password", "token")}
-                for tenant in (self._made["tenants"] if self.demo else [])
+                for tenant in self._made["tenants"]
             ],
             "operator": {"url": web} | {key: self._made["operator"][key] for key in ("email", "password", "token")},
             "postgres": {"primary": self.servers.primary_url, "replicas": self.servers.replica_urls},

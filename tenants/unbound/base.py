@@ -18,10 +18,10 @@ POSTGRES_VERSION = 180000
 class DatabaseWrapper(base.DatabaseWrapper):
     """A Postgres wrapper that never connects."""
 
-    pg_version = POSTGRES_VERSION  # type: ignore[assignment]  # the original asks the server
+    pg_version = POSTGRES_VERSION  # the original asks the server
 
     @property
-    def pool(self) -> None:  # type: ignore[override]
+    def pool(self) -> None:
         return None
 
     def connect(self) -> NoReturn:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
@@ -75,6 +76,14 @@ def fresh_limits(tenants: dict[str, TenantRef]) -> None:
 def quick_passwords(settings: Any) -> None:
     """Hashing is slow by design; here it needn't be."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def remove_operator(email: str) -> None:
+    """Remove somebody from control, who was committed there."""
+    with use_control(), connection.cursor() as cursor:
+        for table in ("accounts_apitoken", "accounts_signinlink"):
+            cursor.execute(f"DELETE FROM {table} USING accounts_user u WHERE u.id = user_id AND u.email = %s", [email])
+        cursor.execute("DELETE FROM accounts_user WHERE email = %s", [email])
 
 
 def _person(tenant: TenantRef, name: str, role: str) -> User:

@@ -9,10 +9,11 @@ import pytest
 
 from accounts.models import User
 from accounts.services.tokens import token_create
+from activity.models import OutboxEvent
 from tenants.context import use_control
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.models import Tenant
-from tests.accounts.conftest import PASSWORD, Api
+from tests.accounts.conftest import PASSWORD, Api, remove_operator
 
 NEW = {"slug": "hooli", "name": "Hooli", "owner_email": "gavin@hooli.example", "owner_password": PASSWORD}
 
@@ -26,9 +27,10 @@ def fresh_limits() -> None:
 def control(django_db_setup: None, django_db_blocker: Any) -> Iterator[Api]:
     """The operators' API as an operator, with commits; all that was made is removed."""
     with django_db_blocker.unblock(), use_control():
+        remove_operator("root@example.com")
         operator = User.objects.create_superuser("root@example.com", PASSWORD)
         yield Api("localhost", token_create(user=operator, name="test")[1], "/control/api/v1")
-        operator.delete()
+        remove_operator("root@example.com")
         for tenant in Tenant.objects.filter(slug="hooli"):
             delete_tenant(tenant.ref())
 
@@ -54,6 +56,22 @@ def test_a_tenants_whole_life(control: Api) -> None:
     assert control.delete("/tenants/hooli").status_code == 204
     assert control.get("/tenants/hooli").status_code == 404
     assert owner.get("/me").status_code == 404
+
+
+def test_each_step_is_in_the_operators_log(control: Api) -> None:
+    last = OutboxEvent.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    control.post("/tenants", NEW)
+    control.patch("/tenants/hooli", {"name": "Hooli XYZ"})
+    control.post("/tenants/hooli/suspend")
+    control.post("/tenants/hooli/resume")
+    documents = list(OutboxEvent.objects.filter(id__gt=last).order_by("id").values_list("document", flat=True))
+    assert [document["action"] for document in documents] == [
+        "tenant.created",
+        "tenant.updated",
+        "tenant.suspended",
+        "tenant.resumed",
+    ]
+    assert {document["actor"]["type"] for document in documents} == {"operator"}
 
 
 def test_a_repeat_with_the_same_key_makes_one(control: Api) -> None:
@@ -111,7 +129,7 @@ def test_nobody_and_those_who_are_no_operators_stay_out(control: Api) -> None:
         token = token_create(user=guest, name="test")[1]
         assert Api("localhost", token, "/control/api/v1").get("/tenants").status_code == 403
     finally:
-        guest.delete()
+        remove_operator("guest@example.com")
 
 
 def test_an_operators_token_opens_no_tenant(control: Api) -> None:

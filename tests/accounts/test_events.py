@@ -20,7 +20,9 @@ def _events(ref: TenantRef) -> list[dict[str, Any]]:
     """What was recorded since the cast came in."""
     with use_tenant(ref):
         documents = OutboxEvent.objects.order_by("id").values_list("document", flat=True)
-        return [document for document in documents if document["action"] != "token.created" or document["data"] != "test"]
+        return [
+            document for document in documents if document["action"] != "token.created" or document["data"] != "test"
+        ]
 
 
 def _actions(ref: TenantRef) -> list[str]:
@@ -30,7 +32,13 @@ def _actions(ref: TenantRef) -> list[str]:
 def test_a_members_life(api: ApiOf, owner: User, acme: TenantRef) -> None:
     asking = api(owner)
     made = asking.post("/members", {"email": "grace@example.com", "name": "Grace"}).json()
-    for changes in ({"name": "Grace H."}, {"role": "admin"}, {"is_active": False}, {"is_active": True}, {"is_active": True}):
+    for changes in (
+        {"name": "Grace H."},
+        {"role": "admin"},
+        {"is_active": False},
+        {"is_active": True},
+        {"is_active": True},
+    ):
         asking.patch(f"/members/{made['id']}", changes)
     asking.delete(f"/members/{made['id']}")
     assert _actions(acme)[1:] == [
@@ -55,7 +63,13 @@ def test_invitations_tokens_and_the_organisation(api: ApiOf, owner: User, acme: 
     made = asking.post("/tokens", {"name": "CI"}).json()
     asking.delete(f"/tokens/{made['id']}")
     asking.patch("/tenant", {"name": "Acme Ltd"})
-    assert _actions(acme)[1:] == ["invitation.sent", "invitation.revoked", "token.created", "token.revoked", "tenant.updated"]
+    assert _actions(acme)[1:] == [
+        "invitation.sent",
+        "invitation.revoked",
+        "token.created",
+        "token.revoked",
+        "tenant.updated",
+    ]
     assert made["token"] not in str(_events(acme))
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from django.test import Client
 
 from accounts.models import User
+from tenants.context import use_tenant
+from tenants.testing import prepare_tenants
 from tests.accounts.conftest import ApiOf
 
 
 def _signed_in(user: User) -> Client:
-    from tenants.context import use_tenant
-    from tenants.testing import prepare_tenants
-
     client = Client(HTTP_HOST="acme.localhost")
     with use_tenant(prepare_tenants()["acme"]):
-        client.force_login(user)
+        client.force_login(User.objects.get(pk=user.pk))
     return client
 
 

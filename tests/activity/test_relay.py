@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from django.db import transaction
 
-from activity import log, outbox, services
+from activity import log, outbox, selectors, services
 from activity.errors import SequenceConflict
 from activity.models import LogHead, OutboxEvent
 from activity.relay import Relayed, relay
+from activity.search import Query
 from tenants import context
 from tenants.refs import CONTROL, TenantRef
 from tests.activity.conftest import LastingTenant, faults, logged, report
@@ -85,7 +86,7 @@ def test_control_has_a_log_of_its_own(acme: TenantRef) -> None:
     with context.use_control():
         record(7)
         relay(CONTROL)
-        assert [item["data"]["pages"] for item in log.page(CONTROL, **START).items] == [7]
+        assert pages_of(selectors.event_page(CONTROL, Query()).items) == [7]
     assert logged(acme) == []
 
 
@@ -196,6 +197,3 @@ def test_the_check_of_a_log_sees_each_fault() -> None:
     assert faults("acb", documents) == ["out of order"]
     assert faults("ab", [documents[0], documents[1], {"id": "b", "seq": 3}]) == ["doubled b"]
     assert faults("ac", [documents[0], documents[2]]) == ["the numbers have a gap"]
-
-
-START: dict[str, Any] = {"head": 10**6, "query": log.Query(), "cursor": None, "limit": 50}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.watch import Watch
 
@@ -21,6 +21,8 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+TIMEOUT = 15_000  # milliseconds: a test run keeps a small machine busy
+expect.set_options(timeout=TIMEOUT)
 
 Open = Callable[..., Page]
 
@@ -56,7 +58,7 @@ def open_page(browser: Browser, watch: Watch) -> Iterator[Open]:
             locale="en-GB",
             timezone_id="Europe/Berlin",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = context.new_page()
         watch.over(page)

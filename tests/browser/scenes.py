@@ -79,7 +79,7 @@ def nobody_found(page: Page, stage: Stage) -> None:
 
 def event_with_data(page: Page, stage: Stage) -> None:
     """The log with one event's data opened."""
-    page.goto(f"{stage.tenant}/activity")
+    page.goto(f"{stage.tenant}/activity?action=member.created")
     page.locator("[data-action] summary").first.click()
     expect(page.locator(".data-json").first).to_be_visible()
 

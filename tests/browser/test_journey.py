@@ -52,7 +52,7 @@ def test_the_people_of_a_new_organisation_reach_all_that_they_need(system: dict[
     search(owner, tenant)
     secret = people.create_token(owner, tenant, name="nightly export")
     owner.goto(f"{tenant}/tokens")
-    expect(owner.get_by_text("nightly export")).to_be_visible()
+    expect(owner.get_by_text("nightly export", exact=True)).to_be_visible()
     assert secret not in owner.content()
 
     for action, times in STEPS.items():

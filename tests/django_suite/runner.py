@@ -18,6 +18,7 @@ from tenants.errors import TenantNotFound
 from tenants.lifecycle import postgres
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
+from tests.django_suite import other
 
 SLUG = "django"
 
@@ -28,10 +29,9 @@ class TenantRunner(DiscoverRunner):
     outcomes: dict[str, str]
 
     def setup_databases(self, **kwargs: Any) -> ExitStack:
-        for alias in ("control", "other"):
-            create_database(alias)
+        create_databases()
         call_command("prepare", no_fleet=True, verbosity=0)
-        call_command("migrate", database="other", run_syncdb=True, verbosity=0)
+        call_command("migrate", database=other.ALIAS, run_syncdb=True, verbosity=0)
         delete_left_tenant()
         ref, _ = provision_tenant(slug=SLUG, name="Django")
         stack = ExitStack()
@@ -49,13 +49,14 @@ class TenantRunner(DiscoverRunner):
         return result
 
 
-def create_database(alias: str) -> None:
-    """Make a database of the settings unless an earlier run left it."""
-    url = next(iter(settings.TENANT_SERVERS.values()))["primary"]
-    with postgres.connect(database(url)) as admin:
-        name = settings.DATABASES[alias]["NAME"]
-        if admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-            postgres.execute(admin, "CREATE DATABASE {}", name)
+def create_databases() -> None:
+    """Make the control database, unless an earlier run left it, and `other` anew."""
+    control, second = (settings.DATABASES[alias]["NAME"] for alias in ("control", other.ALIAS))
+    with postgres.connect(database(settings.TENANT_SERVERS["local"]["primary"])) as admin:
+        if admin.execute("SELECT FROM pg_database WHERE datname = %s", [control]).fetchone() is None:
+            postgres.execute(admin, "CREATE DATABASE {}", control)
+        postgres.database_drop(admin, second)
+        postgres.execute(admin, "CREATE DATABASE {}", second)
 
 
 def delete_left_tenant() -> None:

@@ -1,4 +1,7 @@
-"""Settings for Django's own tests inside a tenant: Tenantry's databases, router, key, cache and files; the rest as Django's `runtests.py` has it."""
+"""Settings for Django's own tests inside a tenant.
+
+Databases, router, key, cache and files are Tenantry's; the rest is what Django's `runtests.py` and `test_sqlite.py` have.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ from config.settings import (  # noqa: F401
 )
 from config.settings import DATABASE_ROUTERS as TENANTRY_ROUTERS
 from config.settings import STORAGES as TENANTRY_STORAGES
+from tests.django_suite import other
 
 TESTS = Path(os.environ["DJANGO_TESTS"])  # where source.unpack put them
 
@@ -36,10 +40,13 @@ TESTS = Path(os.environ["DJANGO_TESTS"])  # where source.unpack put them
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "tenants.unbound"},
     "control": {"ENGINE": "tenants.db", **CONTROL_DATABASE, "NAME": f"{CONTROL_DATABASE['NAME']}_django"},
-    # The second database of some tests. A project may have one beside the tenants' and name it with using="other".
-    "other": {"ENGINE": "django.db.backends.postgresql", **CONTROL_DATABASE, "NAME": f"{CONTROL_DATABASE['NAME']}_django_other"},
+    other.ALIAS: {
+        "ENGINE": "django.db.backends.postgresql",
+        **CONTROL_DATABASE,
+        "NAME": f"{CONTROL_DATABASE['NAME']}_django_other",
+    },
 }
-DATABASE_ROUTERS = ["tests.django_suite.other.OtherRouter", *TENANTRY_ROUTERS]
+DATABASE_ROUTERS = [other.OtherRouter(), *TENANTRY_ROUTERS]
 INSTALLED_APPS = [
     "tenants",
     "django.contrib.contenttypes",
@@ -51,10 +58,14 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "auth_tests",
 ]
-MIGRATION_MODULES = {"auth": None, "contenttypes": None, "sessions": None}  # the tests' models, which refer to theirs, have none
+MIGRATION_MODULES = {
+    "auth": None,
+    "contenttypes": None,
+    "sessions": None,
+}  # the tests' models, which refer to theirs, have none
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = False  # fixtures have times without a zone; TIME_ZONE is that of the engine's sessions
-TIME_ZONE = "UTC"
+USE_TZ = False  # some fixtures have times without a zone
+TIME_ZONE = "UTC"  # that of the engine's sessions
 SITE_ID = 1
 LANGUAGE_CODE = "en"
 ROOT_URLCONF = "urls"

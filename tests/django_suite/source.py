@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import django
@@ -16,39 +17,40 @@ REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 NEEDED = ("auth_tests/", "mail/", "templates/", "urls.py")
 
 
-def pinned() -> tuple[str, list[str]]:
-    """The installed Django as requirements.txt names it, and the SHA-256 digests that it gives. Raises LookupError without them."""
-    requirement = f"django=={django.get_version()}"
-    entry = re.search(rf"^{re.escape(requirement)} \\\n((?: +--hash=sha256:.*\n)+)", REQUIREMENTS.read_text(), re.M)
-    if entry is None:
-        raise LookupError(f"requirements.txt has no hashes of {requirement}, which is installed")
-    return requirement, re.findall(r"sha256:([0-9a-f]{64})", entry[1])
-
-
 def fetch(folder: Path) -> Path:
-    """The archive, from `folder` when an earlier run left it there and from the package index otherwise."""
+    """The archive: from `folder` when an earlier run left it there, else from the package index. Its digest is checked either way."""
     requirement, digests = pinned()
     archive = folder / f"{requirement.replace('==', '-')}.tar.gz"
     if not archive.exists():
-        wanted = folder / "requirements.txt"
-        wanted.write_text(" ".join([requirement, *(f"--hash=sha256:{digest}" for digest in digests)]))
-        # pip asks the archive for its metadata, which needs Django's build backend, and builds nothing.
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            + ["--no-binary=django", f"--requirement={wanted}", f"--dest={folder}"],
-            check=True,
-        )
+        download(requirement, digests, archive)
     if hashlib.sha256(archive.read_bytes()).hexdigest() not in digests:
-        archive.unlink()
-        raise ValueError(f"{archive.name} has none of the SHA-256 digests in requirements.txt and was removed")
+        raise ValueError(f"{archive} has none of the SHA-256 digests that requirements.txt gives for {requirement}")
     return archive
+
+
+def pinned() -> tuple[str, list[str]]:
+    """The installed Django as requirements.txt names it, and its SHA-256 digests there. Raises LookupError when there are none."""
+    requirement = f"django=={django.get_version()}"
+    entry = re.search(rf"^{re.escape(requirement)} \\\n((?: +--hash=sha256:.*\n)+)", REQUIREMENTS.read_text(), re.M)
+    if entry is None:
+        raise LookupError(f"requirements.txt gives no digests of {requirement}, which is installed")
+    return requirement, re.findall(r"sha256:([0-9a-f]{64})", entry[1])
+
+
+def download(requirement: str, digests: list[str], archive: Path) -> None:
+    """Have pip fetch the source distribution. It asks Django's build backend for the metadata, in an environment of its own, and builds nothing."""
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        wanted = Path(folder, "requirements.txt")
+        wanted.write_text(" ".join([requirement, *(f"--hash=sha256:{digest}" for digest in digests)]))
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "download", "--no-deps", "--no-binary=django", f"-r{wanted}", f"-d{folder}"], check=True)
+        Path(folder, archive.name).rename(archive)
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Put what is needed of the archive's `tests` into `folder`."""
     with tarfile.open(archive) as packed:
         for member in packed:
-            _, _, name = member.name.partition("/tests/")
-            if name.startswith(NEEDED):
-                member.name = name
+            member.name = member.name.partition("/tests/")[2]
+            if member.name.startswith(NEEDED):
                 packed.extract(member, folder, filter="data")

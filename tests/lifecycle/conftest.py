@@ -26,6 +26,12 @@ from tenants.refs import TenantRef
 from tenants.testing import SLUGS
 
 PROJECT = Path(__file__).resolve().parents[2]
+DELETE_ALL = """
+from tenants.lifecycle.offboard import delete_tenant
+from tenants.models import Tenant
+for tenant in Tenant.objects.all():
+    delete_tenant(tenant.ref())
+"""
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
@@ -138,9 +144,8 @@ def manage() -> Iterator[Manage]:
         name = sql.Identifier(database)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        manage = Manage(CONTROL_DATABASE_URL=control)
+        manage = Manage(CONTROL_DATABASE_URL=control, TENANT_APPS="")
         manage("prepare")
         yield manage
-        for tenant in manage.facts("tenant_list"):
-            manage("tenant_delete", tenant["slug"], "--yes")
+        manage("shell", "--no-imports", "-c", DELETE_ALL)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

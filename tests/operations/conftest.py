@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from tests.operations.processes import FrontEnd, Started
+from tests.operations.processes import FrontEnd, Started, free_port, front_end, program
 
-ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., FrontEnd]
 
 
 @pytest.fixture(scope="session")
@@ -25,57 +23,45 @@ def collected_static() -> None:
         call_command("collectstatic", interactive=False, verbosity=0)
 
 
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """A port of the loopback interface that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
+@pytest.fixture(scope="package")
+def fronts(
+    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, collected_static: None
+) -> Iterator[dict[str, FrontEnd]]:
+    """`web` with two workers and `stream`, for tests that leave them as they are."""
+    folder = tmp_path_factory.mktemp("fronts")
+    with ExitStack() as stack:
+        yield {kind: stack.enter_context(front_end(folder, kind, WEB_CONCURRENCY="2")) for kind in ("web", "stream")}
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """Start a program with the project's environment, its variables changed by keywords; it is stopped after the test."""
-    running: list[Started] = []
-
-    def run(*arguments: str, process: str, **variables: str) -> Started:
-        folder = tmp_path / f"{process}-{len(running)}"
-        folder.mkdir()
-        environment = {**os.environ, "TENANTRY_PROCESS": process, "METRICS_DIR": str(tmp_path / "metrics"), **variables}
-        log = folder / "log"
-        with log.open("wb") as output:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output
-            )
-        running.append(Started(popen, log))
-        return running[-1]
-
-    yield run
-    for started in running:
-        started.stop()
+@pytest.fixture(params=["web", "stream"])
+def front(request: pytest.FixtureRequest, fronts: dict[str, FrontEnd]) -> FrontEnd:
+    """Each of the two."""
+    return fronts[request.param]
 
 
 @pytest.fixture
-def front_end(start: Callable[..., Started], free_port: Callable[[], int]) -> Callable[..., FrontEnd]:
-    """Start `web` or `stream` and wait until it is up."""
+def start(tmp_path: Path, django_db_setup: None, collected_static: None) -> Iterator[Start]:
+    """Start a front end for one test: `start("web", VARIABLE="…")`."""
+    with ExitStack() as stack:
 
-    def run(process: str, *arguments: str, **variables: str) -> FrontEnd:
-        port = free_port()
-        started = start(
-            "gunicorn",
-            "-c",
-            "config/gunicorn_conf.py",
-            *arguments,
-            process=process,
-            BIND=f"127.0.0.1:{port}",
-            **variables,
-        )
-        found = FrontEnd(started, f"http://127.0.0.1:{port}")
-        found.wait_until_up()
-        return found
+        def run(kind: str, *arguments: str, **variables: str) -> FrontEnd:
+            return stack.enter_context(front_end(tmp_path, kind, *arguments, **variables))
 
-    return run
+        yield run
+
+
+@pytest.fixture
+def start_program(tmp_path: Path, django_db_setup: None) -> Iterator[Callable[..., Started]]:
+    """Start a Python program for one test: `start_program("celery", …, process="worker")`."""
+    with ExitStack() as stack:
+
+        def run(*arguments: str, **options: Any) -> Started:
+            return stack.enter_context(program(tmp_path, *arguments, **options))
+
+        yield run
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port that nobody listens on."""
+    return free_port()

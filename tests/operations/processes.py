@@ -1,16 +1,59 @@
-"""Processes that tests start, and what they say."""
+"""Programs that tests start, and what they say."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def program(folder: Path, *arguments: str, process: str, **variables: str) -> Iterator[Started]:
+    """A Python module that runs with the project's environment, some variables changed; it is stopped at the end."""
+    environment = {**os.environ, "TENANTRY_PROCESS": process, "METRICS_DIR": f"{folder}/metrics", **variables}
+    log = folder / f"{process}-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        started = Started(
+            subprocess.Popen(
+                [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output
+            ),
+            log,
+        )
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@contextmanager
+def front_end(folder: Path, kind: str, *arguments: str, **variables: str) -> Iterator[FrontEnd]:
+    """`web` or `stream`, once it is up."""
+    address = f"127.0.0.1:{free_port()}"
+    command = ("gunicorn", "-c", "config/gunicorn_conf.py", *arguments)
+    with program(folder, *command, process=kind, BIND=address, **variables) as started:
+        found = FrontEnd(started, f"http://{address}")
+        found.wait_until_up()
+        yield found
 
 
 @dataclass
@@ -39,7 +82,7 @@ class Started:
         lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [line for line in lines if event is None or line["event"] == event]
 
-    def wait_for_line(self, timeout: float = 15.0, **facts: Any) -> dict[str, Any]:
+    def wait_for_line(self, timeout: float = 30.0, **facts: Any) -> dict[str, Any]:
         """The first line with these facts, once it is there."""
         deadline = time.monotonic() + timeout
         while True:
@@ -62,7 +105,7 @@ class FrontEnd:
         fields = {"Host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return httpx.get(f"{self.url}{path}", headers=fields, timeout=timeout)
 
-    def wait_until_up(self, timeout: float = 30.0) -> None:
+    def wait_until_up(self, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while True:
             try:

@@ -83,7 +83,7 @@ def test_suspending_and_resuming_are_recorded(client: Client, acme: TenantRef) -
     with use_control():
         from activity.models import OutboxEvent
 
-        actions = list(OutboxEvent.objects.values_list("action", flat=True))
+        actions = list(OutboxEvent.objects.order_by("id").values_list("document__action", flat=True))
     assert [action for action in actions if action.startswith("tenant.")] == ["tenant.suspended", "tenant.resumed"]
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import httpx
-import pytest
 
+from tests.operations.conftest import Start
 from tests.operations.processes import FrontEnd
 
 STREAMS = 50
 
 
-def test_open_streams_take_no_thread_and_end_at_sigterm(front_end: Callable[..., FrontEnd]) -> None:
-    stream = front_end("stream", "tests.operations.streaming_app:application")
+def test_open_streams_take_no_thread_and_end_at_sigterm(start: Start) -> None:
+    stream = start("stream", "tests.operations.streaming_app:application")
     with ExitStack() as stack:
         limits = httpx.Limits(max_connections=STREAMS)
         client = stack.enter_context(httpx.Client(base_url=stream.url, limits=limits, timeout=20))
@@ -31,8 +30,8 @@ def test_open_streams_take_no_thread_and_end_at_sigterm(front_end: Callable[...,
     assert stream.started.popen.wait(15) == 0
 
 
-def test_a_native_route_that_fails_answers_500_with_its_request_id(front_end: Callable[..., FrontEnd]) -> None:
-    stream = front_end("stream", "tests.operations.streaming_app:application")
+def test_a_native_route_that_fails_answers_500_with_its_request_id(start: Start) -> None:
+    stream = start("stream", "tests.operations.streaming_app:application")
     answer = stream.get("/broken", X_Request_ID="look-for-this-one")
     assert answer.status_code == 500
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"] == "look-for-this-one"
@@ -41,15 +40,14 @@ def test_a_native_route_that_fails_answers_500_with_its_request_id(front_end: Ca
     assert "not-for-the-log" not in stream.started.log.read_text()
 
 
-@pytest.mark.usefixtures("committed_tenant")
-def test_what_is_no_native_route_is_answered_by_django(front_end: Callable[..., FrontEnd]) -> None:
-    stream = front_end("stream")
+def test_what_is_no_native_route_is_answered_by_django(fronts: dict[str, FrontEnd]) -> None:
+    stream = fronts["stream"]
     assert stream.get("/", host="localhost").status_code == 200
     assert stream.get("/", host="nobody.example").status_code == 404
 
 
-def test_sigterm_ends_it_soon_though_a_client_keeps_its_connection(front_end: Callable[..., FrontEnd]) -> None:
-    stream = front_end("stream")
+def test_sigterm_ends_it_soon_though_a_client_keeps_its_connection(start: Start) -> None:
+    stream = start("stream")
     with httpx.Client(base_url=stream.url) as client:
         assert client.get("/live").status_code == 200
         code, seconds = stream.started.terminate()

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from tenants.errors import TenantBusy, TenantNotFound, TenantryError
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.management.base import TenantryCommand, facts_of, tenant_of
 
@@ -23,7 +24,14 @@ class Command(TenantryCommand):
         tenant = tenant_of(slug)
         if not yes and _typed(slug) != slug:
             raise CommandError("That is not its slug; nothing was deleted.")
-        delete_tenant(tenant.ref())
+        try:
+            delete_tenant(tenant.ref())
+        except (TenantBusy, TenantNotFound):
+            raise
+        except TenantryError as error:
+            raise CommandError(
+                f"{error.message} {slug} is no longer served; the rest is removed once that is over."
+            ) from error
         return {**facts_of(tenant), "state": "deleted"}
 
     def tell(self, facts: dict[str, Any]) -> None:

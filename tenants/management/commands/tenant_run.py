@@ -64,13 +64,18 @@ def _run(ref: TenantRef, words: list[str], *, captured: bool) -> dict[str, Any]:
     """Run the command as manage.py does and catch its exit code; with `captured` also what it writes."""
     argv = [sys.argv[0], *words]
     output = io.StringIO()
-    code: str | int | None = 0
+    code = 0
     with context.use(ref), redirect_stdout(output if captured else sys.stdout):
         try:
             ManagementUtility(argv).fetch_command(words[0]).run_from_argv(argv)
         except SystemExit as end:
-            code = end.code
-    if isinstance(code, str):
-        sys.stderr.write(f"{code}\n")
-        code = 1
-    return {"exit_code": code or 0, **({"output": output.getvalue()} if captured else {})}
+            code = _exit_code(end)
+    return {"exit_code": code, **({"output": output.getvalue()} if captured else {})}
+
+
+def _exit_code(end: SystemExit) -> int:
+    """The code that Python would end with: a sentence in its place is written to standard error, and means 1."""
+    if end.code is None or isinstance(end.code, int):
+        return int(end.code or 0)
+    sys.stderr.write(f"{end.code}\n")
+    return 1

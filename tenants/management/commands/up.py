@@ -45,7 +45,7 @@ class Command(BaseCommand):
             console.print(sentence, markup=False)
 
         try:
-            Stack(data, port=port, demo=not no_demo, say=say).run(
+            Stack(data, port=port, with_demo=not no_demo, say=say).run(
                 lambda description: _welcome(console, description, data)
             )
         except (DevstackError, OSError) as error:  # a full disk, say
