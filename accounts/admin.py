@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -97,8 +97,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         hidden = {"show_save": False, "show_save_and_continue": False, "show_save_and_add_another": False}
-        page = super().changeform_view(request, object_id, form_url, {**hidden, **(extra_context or {})})
-        return cast(HttpResponse, page)
+        return super().changeform_view(request, object_id, form_url, {**hidden, **(extra_context or {})})
 
     @admin.display(description="activity")
     def activity(self, tenant: Tenant) -> SafeString:

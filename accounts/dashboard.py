@@ -48,5 +48,7 @@ def steps(user: User, *, members: int, tokens: int) -> list[Step]:
         found.append(Step("Create an API token", text, "key", reverse("token_list"), done=tokens > 0))
     if "profile.write" in verbs:
         text = "Others see it in the list of members and in the activity log."
-        found.append(Step("Say how you are called", text, "user", f"{reverse('settings')}#profile", done=bool(user.name)))
+        found.append(
+            Step("Say how you are called", text, "user", f"{reverse('settings')}#profile", done=bool(user.name))
+        )
     return [] if all(step.done for step in found) else found

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from celery.schedules import crontab
 
-from config import env
+from config import env, gis
 from tenants import logs
 from tenants.db.urls import database
 from tenants.secrets import TenantSecretKey
@@ -93,6 +93,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASE_ROUTERS = ["tenants.router.TenantRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+GDAL_LIBRARY_PATH = env.text("GDAL_LIBRARY_PATH", "") or gis.NoLibrary()
 
 # The pool of each Postgres endpoint in this process; a URL's query may say otherwise for its server (`?pool_max=20`).
 THREADS = env.number("THREADS", 4)
@@ -283,7 +284,6 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"headers": {"tenant": "control"}, "expires": 300.0},
     },
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
-    "accounts.prune": {"task": "accounts.prune", "schedule": crontab(minute="40")},
     "accounts.prune": {
         "task": "tenants.fan_out",
         "kwargs": {"task": "accounts.prune"},

@@ -17,4 +17,4 @@ except ImproperlyConfigured as error:
     SETTINGS_ERROR = str(error)
     INSTALLED_APPS = ["tenants"]
     DATABASES = {"default": {"ENGINE": "tenants.unbound"}, "control": {"ENGINE": "tenants.unbound"}}  # both refuse
-    USE_TZ = True
+    TIME_ZONE = "UTC"

@@ -28,7 +28,7 @@ log = structlog.get_logger("tenants.requests")
 HEADER = "X-Request-ID"
 NO_ROUTE = "(none)"
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
-_QUIET_PATHS = ("/live", "/ready", "/metrics")
+_PROBES = ("/live", "/ready")
 
 
 def accepted_request_id(sent: str | None) -> str:
@@ -39,7 +39,9 @@ def accepted_request_id(sent: str | None) -> str:
 def route_of(request: HttpRequest) -> str:
     """The URL pattern that served the request. It is logged and measured, and not the path, which may hold a secret."""
     match = request.resolver_match
-    return f"/{match.route.removeprefix('^').lstrip('/')}" if match else NO_ROUTE
+    if match is not None:
+        return f"/{match.route.removeprefix('^').lstrip('/')}"
+    return request.path if request.path in _PROBES else NO_ROUTE
 
 
 class RequestIdMiddleware:
@@ -47,7 +49,7 @@ class RequestIdMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self.quiet = (*_QUIET_PATHS, str(settings.STATIC_URL))
+        self.quiet = (*_PROBES, "/metrics", str(settings.STATIC_URL))
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

@@ -28,7 +28,7 @@ def invitation_accept(request: HttpRequest, secret: str) -> HttpResponse:
         invitation = invitations.invitation_find(secret)
     except InvitationUnusable:
         return render(request, "accounts/accept_invitation.html", status=410)
-    form = AcceptInvitationForm(request.POST or None)
+    form = AcceptInvitationForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.submit(invitations.invitation_accept, secret=secret):
         _sign_in(request, form.result)
         return redirect("dashboard")

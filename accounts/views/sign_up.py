@@ -47,7 +47,7 @@ def find_organisation(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
     """Make an organisation; then on to its host, where a single-use link signs the owner in."""
-    form = SignUpForm(request.POST or None)
+    form = SignUpForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.submit(tenant_sign_up):
         return redirect(form.result.sign_in_url)
     return render(request, "control/signup.html", {"form": form}, status=422 if form.errors else 200)

@@ -96,6 +96,8 @@ class Postgres(Process):
             "max_worker_processes": "16",
             "max_slot_wal_keep_size": "4GB",  # a replica that is away for long is copied again
             "hot_standby_feedback": "on",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",
         }

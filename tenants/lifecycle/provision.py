@@ -27,6 +27,7 @@ from tenants.lifecycle.slugs import slug_check
 from tenants.lifecycle.template import OWNER, ensure_template, is_whole, template_name
 from tenants.models import Server, Tenant
 from tenants.refs import TenantRef
+from tenants.signals import tenant_state_changed
 
 log = structlog.get_logger(__name__)
 
@@ -143,11 +144,12 @@ def _populate(tenant: Tenant, populate: Callable[[], T] | None) -> T | None:
 
 def _activate(tenant: Tenant) -> None:
     """Let the tenant be found, unless the reaper gave it up in between."""
-    with _step(tenant.slug, "entering it into the registry"):
+    with _step(tenant.slug, "entering it into the registry"), transaction.atomic():
         waiting = Tenant.objects.filter(pk=tenant.pk, state=Tenant.State.PROVISIONING)
         if not waiting.update(state=Tenant.State.ACTIVE, schema_version=tenant.schema_version):
             raise ProvisioningFailed(slug=tenant.slug, step="entering it into the registry")
-    tenant.state = Tenant.State.ACTIVE
+        tenant.state = Tenant.State.ACTIVE
+        tenant_state_changed.send(sender=Tenant, tenant=tenant, former=Tenant.State.PROVISIONING)
     directory.forget(str(tenant.pk))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -61,8 +62,8 @@ def test_two_owners_who_demote_each_other_leave_one(initrode: TenantRef) -> None
             one, two = (User.objects.create_user(f"{name}@x.example", role=Role.OWNER) for name in ("one", "two"))
         outcomes = _together(
             initrode,
-            partial(member_change_role, by=one, member=two, role="viewer"),
-            partial(member_change_role, by=two, member=one, role="viewer"),
+            partial(member_change_role, by=one, member=copy(two), role=Role.VIEWER),
+            partial(member_change_role, by=two, member=copy(one), role=Role.VIEWER),
         )
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["LastOwner", "User"], outcomes
         assert any(isinstance(outcome, LastOwner) for outcome in outcomes)

@@ -18,6 +18,7 @@ from tenants import context
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
 from tenants.refs import CONTROL, TenantRef
+from tenants.testing import prepare_tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def logged(ref: TenantRef) -> list[dict[str, Any]]:
 
 
 def faults(recorded: Sequence[str], documents: Sequence[dict[str, Any]]) -> list[str]:
-    """What is wrong with a log, given the ids that were committed in their order: nothing may be lost, invented, doubled or out of order."""
+    """What is wrong with a log, given the ids that were committed in their order: none may be lost, invented, doubled or out of order."""
     ids = [document["id"] for document in documents]
     found = [f"lost {event_id}" for event_id in recorded if event_id not in ids]
     found += [f"invented {event_id}" for event_id in ids if event_id not in recorded]
@@ -49,13 +50,12 @@ def faults(recorded: Sequence[str], documents: Sequence[dict[str, Any]]) -> list
 
 
 @pytest.fixture(autouse=True)
-def empty_logs(tenants: dict[str, TenantRef]) -> Iterator[None]:
-    """Postgres rolls back what a test wrote; MongoDB doesn't."""
-    for ref in (CONTROL, *tenants.values()):
-        log.purge(ref)
+def empty_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Postgres rolls back what a test wrote in the cast's tenants; MongoDB doesn't."""
     yield
-    for ref in (CONTROL, *tenants.values()):
-        log.purge(ref)
+    if "tenants" in request.fixturenames:
+        for ref in (CONTROL, *prepare_tenants().values()):
+            log.purge(ref)
 
 
 @pytest.fixture
@@ -70,9 +70,7 @@ LastingTenant = Callable[[], TenantRef]
 
 
 @pytest.fixture
-def lasting_tenant(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> Iterator[LastingTenant]:
+def lasting_tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[LastingTenant]:
     """Makes tenants in which commits are commits, for tests with several connections or processes."""
     made: list[TenantRef] = []
 

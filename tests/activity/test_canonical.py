@@ -45,7 +45,9 @@ leaves = (
 )  # fmt: skip
 datas = st.dictionaries(
     st.text(max_size=10),
-    st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_size=4,
 )
 
@@ -119,13 +121,17 @@ def test_deep_and_large_events_are_refused() -> None:
     assert "65,536" in refused(data={str(number): "x" * 10_000 for number in range(7)})["data"][0]
 
 
-@pytest.mark.parametrize("action", ["", "published", "Report.published", "report.", ".published", "report published", "a..b", "a.b\n"])
+@pytest.mark.parametrize(
+    "action", ["", "published", "Report.published", "report.", ".published", "report published", "a..b", "a.b\n"]
+)
 def test_an_action_is_dotted_and_in_lower_case(action: str) -> None:
     assert "action" in refused(action=action)
 
 
 def test_every_field_that_is_wrong_is_named() -> None:
-    errors = refused(at=AT.replace(tzinfo=None), actor=Actor("User", ""), target=Target("report", "", "x" * 301), data={"x": 2**63})
+    errors = refused(
+        at=AT.replace(tzinfo=None), actor=Actor("User", ""), target=Target("report", "", "x" * 301), data={"x": 2**63}
+    )
     assert set(errors) == {"at", "actor.type", "target.id", "data.x"}
 
 

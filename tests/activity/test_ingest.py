@@ -66,7 +66,9 @@ def test_one_bad_event_keeps_the_batch_out_and_is_named(tenant: TenantRef) -> No
     assert not KnownEvent.objects.exists()
 
 
-@pytest.mark.parametrize("action", ["member.removed", "tenant.created", "token.x", "session.y", "job.z", "invitation.sent"])
+@pytest.mark.parametrize(
+    "action", ["member.removed", "tenant.created", "token.x", "session.y", "job.z", "invitation.sent"]
+)
 def test_events_of_tenantry_itself_cannot_be_sent_in(tenant: TenantRef, action: str) -> None:
     with pytest.raises(EventInvalid, match="Tenantry's own"):
         services.event_ingest(sent(1, action=action))

@@ -179,7 +179,9 @@ def test_relays_and_writers_at_once_lose_and_double_nothing(lasting_tenant: Last
         assert mine == list(range(start, start + 60))
 
 
-def test_a_relay_that_finds_another_one_appending_leaves_it_to_it(lasting_tenant: LastingTenant, primary_url: str) -> None:
+def test_a_relay_that_finds_another_one_appending_leaves_it_to_it(
+    lasting_tenant: LastingTenant, primary_url: str
+) -> None:
     ref = lasting_tenant()
     with context.use_tenant(ref), psycopg.connect(primary_url, dbname=ref.database) as other:
         record(1)

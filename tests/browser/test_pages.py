@@ -46,7 +46,7 @@ def test_every_page_is_whole(system: dict[str, Any], open_page: Open, watch: Wat
 
 
 def faults_of(page: Page, theme: str) -> list[str]:
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     faults = []
     if page.locator("h1").count() != 1:
         faults.append(f"{page.locator('h1').count()} h1")

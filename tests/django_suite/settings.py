@@ -36,7 +36,7 @@ from tests.django_suite import other
 
 TESTS = Path(os.environ["DJANGO_TESTS"])  # where source.unpack put them
 
-# A control database of its own: the registry of these apps' servers and templates isn't that of the project's.
+# Control is another database than the project's: its registry names the template of other apps.
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "tenants.unbound"},
     "control": {"ENGINE": "tenants.db", **CONTROL_DATABASE, "NAME": f"{CONTROL_DATABASE['NAME']}_django"},
@@ -58,11 +58,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "auth_tests",
 ]
-MIGRATION_MODULES = {
-    "auth": None,
-    "contenttypes": None,
-    "sessions": None,
-}  # the tests' models, which refer to theirs, have none
+# The tests' models have no migrations and refer to models of these apps, whose tables must come as early.
+MIGRATION_MODULES = {"auth": None, "contenttypes": None, "sessions": None}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = False  # some fixtures have times without a zone
 TIME_ZONE = "UTC"  # that of the engine's sessions

@@ -38,7 +38,7 @@ def pinned() -> tuple[str, list[str]]:
 
 
 def download(requirement: str, digests: list[str], archive: Path) -> None:
-    """Have pip fetch the source distribution. It asks Django's build backend for the metadata, in an environment of its own, and builds nothing."""
+    """Have pip fetch the source distribution. Once the digest is right, pip asks the build backend for metadata; nothing is built."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         wanted = Path(folder, "requirements.txt")
         wanted.write_text(" ".join([requirement, *(f"--hash=sha256:{digest}" for digest in digests)]))

@@ -1,5 +1,6 @@
 """The scripts that make compose.yaml's two Postgres servers a primary and its streaming replica, on real servers."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -96,6 +97,7 @@ def primary(tmp_path: Path, secrets: Path) -> Server:
         folder,
         account,
         CONTROL_PASSWORD_FILE=str(secrets / "control_password"),
+        TENANTS_PASSWORD_FILE=str(secrets / "tenants_password"),
         REPLICATION_PASSWORD_FILE=str(secrets / "replication_password"),
     )
     server.run(
@@ -161,20 +163,26 @@ def test_a_copy_that_was_broken_off_is_made_again(secrets: Path, primary: Server
     assert not broken.exists()
 
 
-def test_the_control_role_owns_its_database_and_reaches_what_it_must(secrets: Path, primary: Server) -> None:
-    url = urlsplit((secrets / "control_database_url").read_text())
+@pytest.mark.parametrize(
+    ("secret", "rights"), [("control_database_url", (False, False, False)), ("tenant_servers", (False, True, True))]
+)
+def test_a_role_may_do_what_it_must_and_no_more(
+    secrets: Path, primary: Server, secret: str, rights: tuple[bool, ...]
+) -> None:
+    """The rights are: superuser, make databases, make roles. Both may read what the replica monitor asks."""
+    text = (secrets / secret).read_text()
+    url = urlsplit(json.loads(text)["main"]["primary"] if text.startswith("{") else text)
     with (
         prepared(primary, (secrets / "postgres_password").read_text()),
         psycopg.connect(
             host="127.0.0.1", port=primary.port, dbname=url.path[1:], user=url.username, password=url.password
-        ) as control,
+        ) as connection,
     ):
-        row = control.execute(
-            "SELECT rolsuper, rolcreatedb, pg_has_role(oid, 'pg_monitor', 'member') FROM pg_roles "
+        row = connection.execute(
+            "SELECT rolsuper, rolcreatedb, rolcreaterole, pg_has_role(oid, 'pg_monitor', 'member') FROM pg_roles "
             "WHERE rolname = current_user"
         ).fetchone()
-        control.execute("CREATE TABLE its_own ()")
-    assert row == (False, False, True)
+    assert row == (*rights, True)
 
 
 def streamed(connection: psycopg.Connection) -> tuple[int] | None:

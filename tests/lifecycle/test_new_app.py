@@ -43,7 +43,7 @@ def test_it_arrives_everywhere_and_one_that_fails_is_named(manage: Manage, datab
     facts = json.loads(out)
     assert process.returncode == 1
     assert error.splitlines()[-1] == "1 of 3 tenants could not be migrated."
-    assert facts["templates"] == {"local": "built"}
+    assert facts["templates"].keys() == {"local"}
     assert facts["migrated"] == ["hooli", "initech"]
     assert "taggit_tag" in facts["failed"]["broken"]
 

@@ -1,0 +1,76 @@
+"""The sweep names who was written to since a relay last found their outbox empty, and nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+
+from activity import outbox, sweep
+from activity.relay import relay
+from tenants import cache, context
+from tenants.refs import CONTROL, Ref
+from tests.activity.conftest import LastingTenant, report
+
+
+@pytest.fixture
+def nothing_noted(django_db_setup: None) -> Iterator[None]:
+    cache.redis_client().delete(sweep._key())
+    yield
+    cache.redis_client().delete(sweep._key())
+
+
+def flush_counts() -> None:
+    """A backend tells of what it wrote at most once a second, unless it is asked to."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT 1")
+
+
+def note_clean(ref: Ref) -> None:
+    with context.use(ref):
+        flush_counts()
+        writes = sweep.writes_here()
+        relay(ref)
+        sweep.remember_clean(writes)
+
+
+def unclean() -> set[str]:
+    with context.use_control():
+        return set(sweep.unclean())
+
+
+def test_whoever_was_written_to_is_named_until_relayed(lasting_tenant: LastingTenant, nothing_noted: None) -> None:
+    busy, idle = lasting_tenant(), lasting_tenant()
+    assert {busy.id, idle.id, CONTROL.id} <= unclean()  # nothing is known yet
+    for ref in (busy, idle, CONTROL):
+        note_clean(ref)
+    assert not {busy.id, idle.id, CONTROL.id} & unclean()
+    with context.use_tenant(busy):
+        with transaction.atomic():
+            outbox.record(report(1))
+        flush_counts()
+    named = unclean()
+    assert busy.id in named
+    assert not {idle.id, CONTROL.id} & named
+    assert busy.id in unclean()  # the relay that was asked for may have died
+    note_clean(busy)
+    note_clean(busy)
+    assert busy.id not in unclean()
+
+
+def test_what_is_written_while_the_relay_runs_is_found(lasting_tenant: LastingTenant, nothing_noted: None) -> None:
+    ref = lasting_tenant()
+    note_clean(ref)
+    with context.use_tenant(ref):
+        writes = sweep.writes_here()
+        relay(ref)  # found nothing
+        with transaction.atomic():
+            outbox.record(report(1))
+        sweep.remember_clean(writes)
+        flush_counts()
+    deadline = time.monotonic() + 5
+    while ref.id not in unclean():
+        assert time.monotonic() < deadline
