@@ -7,6 +7,9 @@ are guarded here, each at the one place that all its forms go through.
 `using("default")`, `db_manager("default")` and `save(using="default")` would put the word into objects and into the ContentType cache,
 where it meant whoever is active next: it becomes the active tenant's alias as soon as it is said. An object that was read from
 a replica counts as one of the primary.
+
+A model that lives in control too (a user) may be pointed at by one that doesn't (a note of a team's own app): what is deleted in
+control doesn't look for rows in tables that control hasn't got.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, deletion
 from django.db.models.base import ModelState
 from django.db.models.fields import related, related_lookups
 from django.db.models.manager import BaseManager
@@ -48,6 +51,11 @@ def install() -> None:
         related.ForeignObject,
         "get_foreign_related_value",
         _checking_related(related.ForeignObject.get_foreign_related_value),
+    )
+    patch(
+        deletion,
+        "get_candidate_relations_to_delete",
+        _with_tables_here(deletion.get_candidate_relations_to_delete),
     )
 
 
@@ -132,3 +140,24 @@ def _checking_related(get_value: Callable[..., Any]) -> Callable[..., Any]:
         return get_value(self, instance)
 
     return checking
+
+
+def _with_tables_here(candidates: Callable[..., Iterable[Any]]) -> Callable[..., Iterable[Any]]:
+    @wraps(candidates)
+    def living_here(opts: Any) -> Iterable[Any]:
+        relations = candidates(opts)
+        if context.active() is None:
+            return relations
+        from tenants.router import TenantRouter
+
+        router = TenantRouter()
+        alias = router._alias(opts.model, None)
+        if not is_owned(alias):
+            return relations
+        return (
+            relation
+            for relation in relations
+            if router.allow_migrate(alias, relation.related_model._meta.app_label, model=relation.related_model)
+        )
+
+    return living_here

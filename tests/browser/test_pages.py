@@ -62,6 +62,21 @@ def faults_of(page: Page, theme: str) -> list[str]:
     return faults
 
 
+def test_the_watch_sees_what_the_policy_refuses(system: dict[str, Any], open_page: Open, watch: Watch) -> None:
+    """The control of the test above: it would fail if a page had a script or a style of its own."""
+    page = open_page()
+    page.goto(system["web"])
+    assert not watch.complaints
+    page.evaluate("document.body.setAttribute('style', 'color: red')")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None
+    assert len(watch.complaints) == 2
+    watch.complaints.clear()
+
+
 def test_the_theme_that_somebody_chose_is_remembered(system: dict[str, Any], open_page: Open) -> None:
     page = open_page(theme="light")
     page.goto(system["web"])

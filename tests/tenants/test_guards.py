@@ -18,10 +18,11 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.db.models.base import ModelState
 
-from tenants.context import use_tenant
+from tenants.context import use_control, use_tenant
 from tenants.db import guards
 from tenants.errors import CrossTenant, NoTenant
 from tenants.refs import TenantRef
+from tests.notes.models import Note
 
 User: Any = get_user_model()
 PK = UUID("0190a000-0000-7000-8000-000000000001")
@@ -146,3 +147,16 @@ def test_a_queryset_that_names_a_tenants_alias_is_refused_in_another(both: Any) 
 def test_the_guards_are_in_place() -> None:
     assert isinstance(ModelState.__dict__["db"], guards._OwnerOfObject)
     assert hasattr(Model.save_base, "__wrapped__")
+
+
+def test_what_is_deleted_in_control_does_not_look_into_tables_of_tenants(acme: TenantRef) -> None:
+    """`tests.notes` has a foreign key to the user model, and control has no notes."""
+    with use_control():
+        operator = User.objects.create(email="leaving@example.com")
+        assert operator.delete()[0] == 1
+    with use_tenant(acme):
+        author = User.objects.create(email="author@acme.example")
+        note = Note.objects.create(title="kept", author=author)
+        author.delete()
+        note.refresh_from_db()
+        assert note.author is None

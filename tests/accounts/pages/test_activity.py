@@ -18,6 +18,7 @@ from activity.relay import relay
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.pages.conftest import SignedIn
+from tests.activity.test_mongo_away import Away, away  # noqa: F401  a fixture
 
 EVENTS = 120
 PAGE = 50
@@ -129,3 +130,12 @@ def test_the_dashboard_shows_the_latest(page: Client) -> None:
     answer = page.get("/").content.decode()
     assert "Report 120" in answer
     assert ">120<" in answer
+
+
+def test_while_the_log_is_away_the_pages_say_so(page: Client, away: Away) -> None:  # noqa: F811
+    answer = page.get("/activity")
+    assert answer.status_code == 503
+    assert "Changes are still recorded" in answer.content.decode()
+    dashboard = page.get("/")
+    assert dashboard.status_code == 200
+    assert "can't be reached right now" in dashboard.content.decode()
