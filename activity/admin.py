@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from pymongo.errors import PyMongoError
@@ -47,6 +47,8 @@ class LoggedEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """The tenants to choose from, or a page of the chosen one's log."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
         slug = request.GET.get("tenant", "").strip()
         ref = _ref(slug)
         if ref is None:

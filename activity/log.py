@@ -23,8 +23,9 @@ from tenants.refs import Ref
 
 Document = dict[str, Any]
 
-# One page reads at most so many documents in at most so many questions; then it may be short, with a cursor to go on from.
-MAX_DOCUMENTS: Final = 1_000
+# One page reads at most so many documents (or as many as it may show) in at most so many questions; then it may be short, with a cursor
+# to go on from.
+MAX_DOCUMENTS: Final = 400
 MAX_QUESTIONS: Final = 24
 PORTION: Final = 256  # documents of one question, where some may be dropped here
 FIRST_WIDTH: Final = 128
@@ -159,8 +160,9 @@ class _Walk:
 
     def run(self, limit: int) -> None:
         documents = questions = 0
-        while len(self.found) < limit and not self.at_end and documents < MAX_DOCUMENTS and questions < MAX_QUESTIONS:
-            wanted = min(MAX_DOCUMENTS - documents, limit - len(self.found) if self.is_exact else PORTION)
+        most = max(limit, MAX_DOCUMENTS)
+        while len(self.found) < limit and not self.at_end and documents < most and questions < MAX_QUESTIONS:
+            wanted = min(most - documents, limit - len(self.found) if self.is_exact else PORTION)
             driver = self._driver()
             if self.is_exact and not self.conditions:
                 driver.width = wanted

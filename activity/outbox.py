@@ -60,13 +60,14 @@ class Ingested:
 # One statement. Of two senders of an id one waits for the other at `fresh`, in the order of ids, so that they can't wait for each other.
 _INGEST: Final = """
 WITH sent AS (
-    SELECT * FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS sent (event_id, document, position)
+    SELECT (document ->> 'id')::uuid AS event_id, document, position
+    FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS sent (document, position)
 ), fresh AS (
     INSERT INTO activity_knownevent (event_id) SELECT event_id FROM sent ORDER BY event_id
     ON CONFLICT DO NOTHING RETURNING event_id
 )
 INSERT INTO activity_outboxevent (event_id, document)
-SELECT event_id, document::jsonb FROM sent JOIN fresh USING (event_id) ORDER BY position
+SELECT event_id, document FROM sent JOIN fresh USING (event_id) ORDER BY position
 ON CONFLICT (event_id) DO NOTHING
 """
 
@@ -76,11 +77,13 @@ def record_ingested(events: Sequence[tuple[UUID, bytes]]) -> Ingested:
 
     An id that comes twice, here or in the last week, counts once: the first one stays.
     """
-    first = dict(reversed(events))
-    ids = list(dict.fromkeys(event_id for event_id, _ in events))
+    first: dict[UUID, bytes] = {}
+    for event_id, encoded in events:
+        first.setdefault(event_id, encoded)
     reads.note_write()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_INGEST, [ids, [first[event_id].decode() for event_id in ids]])
+        # One value: an array of as many would be put together here, text by text.
+        cursor.execute(_INGEST, [(b"[" + b",".join(first.values()) + b"]").decode()])
         accepted = cursor.rowcount
         hints.send(RELAY)
     return Ingested(accepted, len(events) - accepted)

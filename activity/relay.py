@@ -21,6 +21,7 @@ from django.db.models.functions import Greatest
 
 from activity import log as activity_log
 from activity.models import LogHead, OutboxEvent
+from tenants import metrics
 from tenants.refs import Ref
 
 log = structlog.get_logger(__name__)
@@ -36,10 +37,11 @@ FROM unnest(%s::bigint[]) WITH ORDINALITY AS numbered (id, position) WHERE row.i
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """How many events were appended, and how many were dropped since the log had them."""
+    """How many events were appended, how many were dropped since the log had them, and whether the outbox was empty at the end."""
 
     appended: int
     dropped: int
+    emptied: bool = True
 
 
 def relay(ref: Ref) -> Relayed:
@@ -48,16 +50,19 @@ def relay(ref: Ref) -> Relayed:
     Raises LogUnavailable, with what isn't in the log still in the outbox, and SequenceConflict.
     """
     appended = dropped = 0
+    emptied = True
     while OutboxEvent.objects.exists():
         dropped += _number(ref)
         count = _append(ref)
         if count is None:
             # Another relay is appending. It looks at the outbox again after that, and our numbers are committed: it will see them.
+            emptied = False
             break
         appended += count
     if appended or dropped:
         log.info("activity_relayed", appended=appended, dropped=dropped)
-    return Relayed(appended, dropped)
+        metrics.EVENTS_APPENDED.inc(appended)
+    return Relayed(appended, dropped, emptied)
 
 
 def _number(ref: Ref) -> int:

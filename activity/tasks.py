@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from activity import mongo, services, sweep
 from activity import relay as relays
 from activity.errors import LogUnavailable
-from tenants import context
+from tenants import context, metrics
 from tenants.models import Tenant
 from tenants.task import TenantTask
 
@@ -26,10 +26,11 @@ def relay(**_: Any) -> None:
     ref = context.current()
     writes = sweep.writes_here()  # before the outbox is looked at: what is written from now on makes it differ
     try:
-        relays.relay(ref)
+        emptied = relays.relay(ref).emptied
     except LogUnavailable as error:
         log.warning("relay_waits", reason=error.reason)
-    else:
+        return
+    if emptied:
         sweep.remember_clean(writes)
 
 
@@ -39,7 +40,9 @@ def sweep_all(**_: Any) -> None:
     if not mongo.is_up():
         log.warning("sweep_waits", reason="MongoDB is away")
         return
-    for tenant_id in sweep.unclean():
+    unclean = list(sweep.unclean())
+    metrics.TENANTS_TO_RELAY.set(len(unclean))
+    for tenant_id in unclean:
         relay.apply_async(headers={"tenant": tenant_id}, expires=SWEEP_EXPIRES, retry=False)
 
 

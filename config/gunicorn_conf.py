@@ -12,7 +12,7 @@ process = os.environ.setdefault("TENANTRY_PROCESS", "web")
 is_stream = process == "stream"
 
 wsgi_app = "config.asgi:application" if is_stream else "config.wsgi:application"
-worker_class = "asgi" if is_stream else "gthread"
+worker_class = "asgi" if is_stream else "config.gunicorn_worker.DrainingThreadWorker"
 bind = [os.environ.get("BIND") or f"0.0.0.0:{os.environ.get('PORT', '8000')}"]
 workers = int(os.environ.get("WEB_CONCURRENCY", "1" if is_stream else "2"))
 if not is_stream:

@@ -299,7 +299,7 @@ LOGGING = logs.config(
 )
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG  # each task has one line, when it ends
-DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.ERROR
+DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.WARNING  # of what a task `throws`; else it is an error
 METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))  # local to the machine, shared by its processes
 TENANTS_OPERATOR_CHECK = "accounts.auth.is_operator"  # whether a request carries an operator's token
 

@@ -56,6 +56,12 @@ LOOP_DELAY = Histogram(
     ["loop"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
 )
+EVENTS_APPENDED = Counter("tenantry_events_appended", "Activity events that relays have appended to the log.")
+TENANTS_TO_RELAY = Gauge(
+    "tenantry_tenants_to_relay",
+    "Tenants that were written to since a relay last looked into their outbox, as the last sweep found them.",
+    multiprocess_mode="mostrecent",
+)
 _POOL_GAUGES = {
     key: Gauge(
         f"tenantry_pool_{key.removeprefix('pool_')}",

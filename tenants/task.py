@@ -10,7 +10,7 @@ import structlog
 from celery import Task
 
 from tenants import context, directory, hints, reads
-from tenants.errors import NoTenant, TenantSuspended
+from tenants.errors import NoTenant, TenantNotFound, TenantSuspended
 from tenants.refs import CONTROL, Ref, TenantRef
 
 
@@ -23,6 +23,8 @@ class TenantTask(Task[Any, Any]):
 
     reads = "primary"
     runs_in_control = False
+    # Expected: a tenant that is in the making, suspended or gone has no tasks now. It is a warning without a traceback.
+    throws = (TenantNotFound, TenantSuspended)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         """Send the task for the active tenant. Raises NoTenant when nobody is active."""

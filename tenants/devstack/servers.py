@@ -15,8 +15,9 @@ from types import TracebackType
 from tenants.devstack import leftovers
 from tenants.devstack.folder import DataFolder
 from tenants.devstack.mongo import Mongo
-from tenants.devstack.postgres import Primary, Replica
+from tenants.devstack.postgres import Primary
 from tenants.devstack.process import Process, stop_together
+from tenants.devstack.replica import Replica
 from tenants.devstack.supervisor import Supervisor
 from tenants.devstack.valkey import Valkey
 

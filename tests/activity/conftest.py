@@ -50,12 +50,13 @@ def faults(recorded: Sequence[str], documents: Sequence[dict[str, Any]]) -> list
 
 
 @pytest.fixture(autouse=True)
-def empty_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+def empty_logs(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Postgres rolls back what a test wrote in the cast's tenants; MongoDB doesn't."""
     yield
     if "tenants" in request.fixturenames:
-        for ref in (CONTROL, *prepare_tenants().values()):
-            log.purge(ref)
+        with django_db_blocker.unblock():
+            for ref in (CONTROL, *prepare_tenants().values()):
+                log.purge(ref)
 
 
 @pytest.fixture

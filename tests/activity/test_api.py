@@ -166,6 +166,7 @@ def test_a_batch_has_a_limit(client: Api) -> None:
         ("from=2024-02-10T12:00:00.001Z", [3]),
         ("from=2024-02-10T14:00:00+02:00", [3, 2]),
         ("to=2024-02-10", [2, 1]),
+        ("from=0001-01-01&to=9999-12-31", [3, 2, 1]),
         ("source=api", [3, 2, 1]),
     ],
 )
@@ -198,6 +199,7 @@ def test_filters(acme: TenantRef, client: Api, query: str, found: list[int]) -> 
         "actor=ada",
         "from=yesterday",
         "to=2024-02-10T12:00:00",
+        "from=0001-01-01T00:00:00%2B02:00",
         "cursor=x",
     ],
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import orjson
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
 
-from activity import outbox, sweep
+from activity import outbox, sweep, tasks
 from activity.relay import relay
 from tenants import cache, context
 from tenants.refs import CONTROL, Ref
@@ -74,3 +76,14 @@ def test_what_is_written_while_the_relay_runs_is_found(lasting_tenant: LastingTe
     deadline = time.monotonic() + 5
     while ref.id not in unclean():
         assert time.monotonic() < deadline
+
+
+def test_the_sweep_asks_for_relays_that_expire(lasting_tenant: LastingTenant, nothing_noted: None) -> None:
+    ref = lasting_tenant()
+    with context.use_control():
+        tasks.sweep_all.run()
+    queue = cache.redis_client().lrange(settings.CELERY_TASK_DEFAULT_QUEUE, 0, -1)
+    headers = [orjson.loads(message)["headers"] for message in queue]  # type: ignore[union-attr]
+    mine = [each for each in headers if each["tenant"] == ref.id and each["expires"]]
+    assert [each["task"] for each in mine] == ["activity.relay"]
+    assert CONTROL.id in {each["tenant"] for each in headers}

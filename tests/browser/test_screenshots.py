@@ -42,5 +42,6 @@ def take(page: Page, name: str) -> None:
     content = int(page.evaluate("document.documentElement.scrollHeight"))
     # The window as tall as the page, not a "full page": what is fixed to the window would float in the middle.
     page.set_viewport_size({"width": size["width"], "height": min(max(content, size["height"]), LONGEST)})
+    page.evaluate("window.scrollTo(0, 0)")
     page.screenshot(path=FOLDER / f"{name}-{theme}-{shape}.png", animations="disabled", caret="hide")
     page.set_viewport_size(size)  # type: ignore[arg-type]

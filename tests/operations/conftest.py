@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +11,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.management import call_command
 
-from tests.operations.processes import FrontEnd, Started, free_port, front_end, program
+from tests.operations.processes import ROOT, FrontEnd, Started, free_port, front_end, program
 
 Start = Callable[..., FrontEnd]
 
@@ -20,7 +21,8 @@ Start = Callable[..., FrontEnd]
 def collected_static() -> None:
     """The static files where `web` serves them from: pages name them by the manifest's hashes."""
     if not (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
-        call_command("collectstatic", interactive=False, verbosity=0)
+        command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(command, cwd=ROOT, check=True)  # not in this process, whose pages are made without a manifest
 
 
 @pytest.fixture(scope="package")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from prometheus_client.multiprocess import MultiProcessCollector
 from structlog.contextvars import bound_contextvars
 
 from tenants import hints
@@ -64,6 +65,20 @@ def test_beat_sends_what_is_due(worker: Started, start_program: Callable[..., St
     line = worker.wait_for_line(event="task_succeeded", task="activity.sweep")
     assert line["tenant"] == "control"
     assert beat.terminate()[0] == 0
+
+
+def test_its_numbers_are_where_web_tells_them(worker: Started, acme_entered: TenantRef) -> None:
+    hints.send("activity.relay")
+    worker.wait_for_line(event="task_succeeded", task="activity.relay")
+    collector = MultiProcessCollector(None, path=str(worker.log.parent / "metrics" / "worker"))
+    counts = {
+        (sample.labels["task"], sample.labels["outcome"]): sample.value
+        for family in collector.collect()
+        for sample in family.samples
+        if sample.name == "tenantry_task_duration_seconds_count"
+    }
+    assert counts["activity.relay", "succeeded"] >= 1
+    assert counts["tenants.fan_out", "failed"] == 1
 
 
 def test_sigterm_ends_a_worker_with_0(start_program: Callable[..., Started]) -> None:

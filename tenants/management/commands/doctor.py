@@ -12,7 +12,8 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.text import Text
 
-from tenants import doctor
+from tenants.doctor.examination import examine
+from tenants.doctor.finding import Finding
 
 SIGNS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("FAILED", "bold red")}
 
@@ -27,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         findings = []
         console = Console(soft_wrap=True, highlight=False)
-        for finding in doctor.examine():
+        for finding in examine():
             findings.append(finding)
             if not options["json"]:
                 _print(console, finding)
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _print(console: Console, finding: doctor.Finding) -> None:
+def _print(console: Console, finding: Finding) -> None:
     word, style = SIGNS[finding.state]
     console.print(Text(f"{word:8}", style=style) + Text(f"{finding.check}: {finding.found}", style="default"))
     if finding.advice:

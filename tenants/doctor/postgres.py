@@ -1,103 +1,23 @@
-"""What `manage.py doctor` looks at: each check says what it found and, where that isn't right, what to do."""
+"""The doctor's look at the control database, the servers and their replicas."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
-import redis
 from django.conf import settings
 from django.db import DatabaseError
 from psycopg.rows import dict_row
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
-from tenants import crypto
 from tenants.db.urls import database
+from tenants.doctor.finding import Finding, reason
 from tenants.errors import TenantryError
 
-State = Literal["ok", "warning", "failed"]
-MIN_FREE = 1024**3  # bytes
-MIN_SECRET = 32  # characters
 TESTED_POSTGRES = 18
 MAX_LAG = 64 * 1024**2  # bytes
 # Processes that hold a pool in the default deployment: web's and stream's workers, Celery's children, beat.
 PROCESSES = {"web": 2, "stream": 1, "worker": 2, "beat": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. `advice` says what to do and is empty when nothing is to be done."""
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
-
-
-def examine() -> Iterator[Finding]:
-    """Every finding, in the order in which a person would set right what they say."""
-    yield python()
-    error = getattr(settings, "SETTINGS_ERROR", "")
-    if error:
-        advice = "Set it (docs/configuration.md lists all variables), or let `make up` make a development environment."
-        yield Finding("settings", "failed", error, advice)
-        return
-    yield Finding("settings", "ok", os.environ.get("TENANTRY_SETTINGS", str(settings.SETTINGS_MODULE)))
-    checks: list[Callable[[], Iterator[Finding]]] = [secrets, folders, control, servers, mongo, valkey]
-    for check in checks:
-        yield from check()
-
-
-def python() -> Finding:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Finding("python", "ok", found)
-    return Finding("python", "failed", found, "Use Python 3.11, 3.12 or 3.13.")
-
-
-def secrets() -> Iterator[Finding]:
-    if len(str(settings.SECRET_KEY.root())) < MIN_SECRET:
-        advice = "Use at least 32 random characters: sessions and links are signed with keys derived from it."
-        yield Finding("SECRET_KEY", "failed", "is short", advice)
-    else:
-        yield Finding("SECRET_KEY", "ok", "is set")
-    try:
-        crypto.decrypt(crypto.encrypt(b"doctor", associated="doctor"), associated="doctor")
-    except Exception as error:  # whatever is wrong with the ring is the finding
-        yield Finding("CREDENTIALS_KEYS", "failed", str(error), "Make a key: openssl rand -base64 32")
-    else:
-        yield Finding("CREDENTIALS_KEYS", "ok", f"{len(settings.CREDENTIALS_KEYS.split(','))} in the ring")
-
-
-def folders() -> Iterator[Finding]:
-    for name in ("DATA_DIR", "MEDIA_ROOT", "METRICS_DIR"):
-        path = Path(getattr(settings, name))
-        existing = next(folder for folder in (path, *path.parents) if folder.exists())
-        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-            yield Finding(name, "ok", f"{path} is writable")
-        else:
-            yield Finding(
-                name, "failed", f"{path} can't be written", f"Give the processes' user the right to write {existing}."
-            )
-    free = shutil.disk_usage(existing).free
-    advice = "" if free >= MIN_FREE else "Make room: exports and uploads need it."
-    yield Finding("disk", "ok" if not advice else "failed", f"{free / 1024**3:.1f} GB free", advice)
-    if settings.TENANTRY_DEV or (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
-        yield Finding("STATIC_ROOT", "ok", str(settings.STATIC_ROOT))
-    else:
-        yield Finding(
-            "STATIC_ROOT", "failed", f"{settings.STATIC_ROOT} holds no collected files", "Run manage.py collectstatic."
-        )
-
-
-# --- Postgres
 
 FACTS = """
     SELECT current_setting('server_version') AS version,
@@ -128,10 +48,6 @@ def _ask(parameters: dict[str, Any]) -> dict[str, Any]:
     return row or {}
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def control() -> Iterator[Finding]:
     parameters = settings.DATABASES["control"]
     try:
@@ -140,7 +56,7 @@ def control() -> Iterator[Finding]:
         yield Finding(
             "control",
             "failed",
-            _reason(error),
+            reason(error),
             "Check CONTROL_DATABASE_URL, and that the server runs and knows the role.",
         )
         return
@@ -148,7 +64,7 @@ def control() -> Iterator[Finding]:
     try:
         missing = _unapplied_migrations()
     except DatabaseError as error:  # no rights on its own tables, say
-        yield Finding("control: migrations", "failed", _reason(error), "Let the role own the control database.")
+        yield Finding("control: migrations", "failed", reason(error), "Let the role own the control database.")
         return
     if missing:
         yield Finding("control: migrations", "failed", f"{missing} are not applied", "Run manage.py prepare.")
@@ -171,7 +87,7 @@ def servers() -> Iterator[Finding]:
         yield Finding(
             "servers",
             "failed",
-            _reason(error),
+            reason(error),
             "Run manage.py prepare, with the CREDENTIALS_KEYS that it ran with before.",
         )
         return
@@ -196,7 +112,7 @@ def _registered() -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
             replicas = [(str(replica), replica.url) for replica in server.replicas.all()]
             yield server.name, server.url, server.template_version, replicas
     except DatabaseError as error:
-        raise TenantryError(f"The registry can't be read: {_reason(error)}") from error
+        raise TenantryError(f"The registry can't be read: {reason(error)}") from error
 
 
 def _primary(name: str, url: str, facts: dict[str, Any]) -> Iterator[Finding]:
@@ -207,7 +123,7 @@ def _primary(name: str, url: str, facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             f"server {name}",
             "failed",
-            _reason(error),
+            reason(error),
             "Check that it runs, and its URL in TENANT_SERVERS (then prepare).",
         )
         return
@@ -255,7 +171,7 @@ def _replica(name: str, url: str, primary: dict[str, Any]) -> Finding:
     try:
         facts = _ask(database(url))
     except psycopg.Error as error:
-        return Finding(check, "failed", _reason(error), "Start it; until then the primary serves all reads.")
+        return Finding(check, "failed", reason(error), "Start it; until then the primary serves all reads.")
     if not facts["in_recovery"]:
         return Finding(check, "failed", "is a primary", "It left its primary: make it again with pg_basebackup.")
     if primary and facts["system"] != primary["system"]:
@@ -270,49 +186,3 @@ def _replica(name: str, url: str, primary: dict[str, Any]) -> Finding:
             check, "warning", f"{lag / 1024**2:.0f} MB behind", "Reads go to the primary until it has caught up."
         )
     return Finding(check, "ok", f"streams, {lag} bytes behind")
-
-
-# --- MongoDB and Valkey
-
-
-def mongo() -> Iterator[Finding]:
-    client: MongoClient[dict[str, Any]] = MongoClient(
-        settings.MONGO_URL, serverSelectionTimeoutMS=3000, connectTimeoutMS=3000
-    )
-    try:
-        hello = client.admin.command("hello")
-        version = client.server_info()["version"]
-    except PyMongoError as error:
-        reason = _reason(error).partition(", Timeout:")[0]
-        yield Finding(
-            "mongo", "failed", reason, "Check MONGO_URL and that it runs. Until then, activity waits in Postgres."
-        )
-        return
-    finally:
-        client.close()
-    if "setName" in hello:
-        yield Finding("mongo", "ok", f"MongoDB {version}, replica set {hello['setName']}")
-    else:
-        advice = "Run it as a replica set (one member will do): majority writes and change streams need one."
-        yield Finding("mongo", "failed", f"MongoDB {version} stands alone", advice)
-
-
-def valkey() -> Iterator[Finding]:
-    with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3, socket_timeout=3) as client:
-        try:
-            server: Any = client.info()
-        except redis.RedisError as error:
-            yield Finding(
-                "valkey",
-                "failed",
-                _reason(error),
-                "Check REDIS_URL and that it runs. Jobs are found again once it does.",
-            )
-            return
-    version = server.get("valkey_version") or server.get("redis_version")
-    yield Finding("valkey", "ok", f"Valkey {version}" if "valkey_version" in server else f"Redis {version}")
-    policy = server.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        yield Finding(
-            "valkey: maxmemory-policy", "warning", policy, "Set noeviction: the broker's messages must not be evicted."
-        )
