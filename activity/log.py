@@ -33,6 +33,7 @@ WIDENING: Final = 8
 COMMON: Final = 0.05  # of the events in a range; a token found more often than this is worth comparing with another
 READ_TIMEOUT: Final = 2_000  # milliseconds
 IDS_AT_ONCE: Final = 100
+PURGED_AT_ONCE: Final = 500
 
 _DUPLICATE_KEY: Final = 11000
 FIELDS: Final = ("id", "seq", "at", "action", "actor", "target", "source", "request_id", "ip", "data")
@@ -82,9 +83,19 @@ def _conflict(ref: Ref, document: Document, found: int | None) -> SequenceConfli
 
 
 def purge(ref: Ref) -> int:
-    """Remove the whole log of a tenant that is deleted; returns how many events there were. Raises LogUnavailable."""
+    """Remove the whole log of a tenant that is deleted, range by range; returns how many events there were. Raises LogUnavailable."""
+    removed, first = 0, 1
     with mongo.reachable():
-        return mongo.events().delete_many({"tenant": ref.id}).deleted_count
+        while True:
+            portion = {"tenant": ref.id, "seq": {"$gte": first, "$lt": first + PURGED_AT_ONCE}}
+            count = mongo.events().delete_many(portion).deleted_count
+            removed += count
+            first += PURGED_AT_ONCE
+            if not count:
+                left = mongo.events().find_one({"tenant": ref.id}, {"seq": 1})
+                if left is None:
+                    return removed
+                first = left["seq"]
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------------

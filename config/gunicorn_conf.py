@@ -16,7 +16,7 @@ worker_class = "asgi" if is_stream else "config.gunicorn_worker.DrainingThreadWo
 bind = [os.environ.get("BIND") or f"0.0.0.0:{os.environ.get('PORT', '8000')}"]
 workers = int(os.environ.get("WEB_CONCURRENCY", "1" if is_stream else "2"))
 if not is_stream:
-    threads = int(os.environ.get("THREADS", "4"))
+    threads = int(os.environ.get("THREADS", "16"))
 
 # This bounds no request on gthread and asgi: it finds a worker whose main loop hangs. Queries have their own limits.
 timeout = 60

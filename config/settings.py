@@ -96,12 +96,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 GDAL_LIBRARY_PATH = env.text("GDAL_LIBRARY_PATH", "") or gis.NoLibrary()
 
 # The pool of each Postgres endpoint in this process; a URL's query may say otherwise for its server (`?pool_max=20`).
-THREADS = env.number("THREADS", 4)
+THREADS = env.number("THREADS", 16)
+# In web, what a tenant runs and has waiting stays below the number of threads, so that it can't hold all of them.
+MAX_PER_TENANT = max(1, THREADS * 5 // 8)
 POOL: dict[str, float] = {
     "max": env.number("POOL_MAX", 20),
-    # In web, what a tenant runs and has waiting stays below the number of threads, so that it can't hold all of them.
-    "max_per_tenant": env.number("POOL_MAX_PER_TENANT", max(1, THREADS - 2) if TENANTRY_PROCESS == "web" else 1_000),
+    "max_per_tenant": env.number("POOL_MAX_PER_TENANT", MAX_PER_TENANT if TENANTRY_PROCESS == "web" else 1_000),
     "max_waiting": env.number("POOL_MAX_WAITING", 100),
+    "max_waiting_per_tenant": max(1, THREADS - MAX_PER_TENANT - 1) if TENANTRY_PROCESS == "web" else 1_000,
     "timeout": 5.0,
     "tenant_timeout": 1.0,
     "max_idle": 300.0,

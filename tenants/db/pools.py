@@ -53,6 +53,7 @@ def limits_of(endpoint: Endpoint) -> PoolLimits:
         max_size=max_size,
         max_per_tenant=min(int(numbers["max_per_tenant"]), max_size),
         max_waiting=int(numbers["max_waiting"]),
+        max_waiting_per_tenant=int(numbers["max_waiting_per_tenant"]),
         timeout=numbers["timeout"],
         tenant_timeout=numbers["tenant_timeout"],
         max_idle=numbers["max_idle"],

@@ -220,6 +220,17 @@ def test_a_contradiction_is_refused(empty: TenantRef, event_id: int, seq: int, f
     assert caught.value.found == found
 
 
+def test_a_purge_takes_all_of_one_tenant_and_nothing_else(
+    acme: TenantRef, events: list[dict[str, Any]], empty: TenantRef
+) -> None:
+    chance = random.Random(3)
+    log.append(empty, [event(seq, chance) for seq in (*range(1, 601), 5000, 9000)])
+    assert log.purge(empty) == 602
+    assert log.purge(empty) == 0
+    assert log.existing_ids(empty, [UUID(int=1), UUID(int=9000)]) == set()
+    assert len(walk(acme, Query())) == COUNT
+
+
 def test_one_page_is_a_bounded_amount_of_work(empty: TenantRef) -> None:
     chance = random.Random(1)
     count = log.MAX_DOCUMENTS + 300
