@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from activity.context import recording
 from tenants.refs import TenantRef
 from tests.system import System
 
@@ -22,6 +23,14 @@ def plain_static_files() -> Iterator[None]:
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(STORAGES={**settings.STORAGES, "staticfiles": plain}):
         yield
+
+
+@pytest.fixture(autouse=True)
+def nobody_acts() -> Iterator[None]:
+    """Whoever a test names as the acting one is forgotten after it."""
+    token = recording.set(None)
+    yield
+    recording.reset(token)
 
 
 @pytest.fixture

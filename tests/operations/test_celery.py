@@ -17,6 +17,8 @@ from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.operations.processes import Started, program
 
+pytestmark = pytest.mark.xdist_group("celery")  # one worker for all of them
+
 WORKER = ("celery", "-A", "config", "--quiet", "worker", "--concurrency", "1")
 
 
@@ -69,7 +71,9 @@ def test_beat_sends_what_is_due(worker: Started, start_program: Callable[..., St
 
 def test_its_numbers_are_where_web_tells_them(worker: Started, acme_entered: TenantRef) -> None:
     hints.send("activity.relay")
+    hints.send("tenants.fan_out")  # which lacks what to fan out
     worker.wait_for_line(event="task_succeeded", task="activity.relay")
+    worker.wait_for_line(event="task_failed", task="tenants.fan_out")
     collector = MultiProcessCollector(None, path=str(worker.log.parent / "metrics" / "worker"))
     counts = {
         (sample.labels["task"], sample.labels["outcome"]): sample.value
@@ -78,7 +82,7 @@ def test_its_numbers_are_where_web_tells_them(worker: Started, acme_entered: Ten
         if sample.name == "tenantry_task_duration_seconds_count"
     }
     assert counts["activity.relay", "succeeded"] >= 1
-    assert counts["tenants.fan_out", "failed"] == 1
+    assert counts["tenants.fan_out", "failed"] >= 1
 
 
 def test_sigterm_ends_a_worker_with_0(start_program: Callable[..., Started]) -> None:
