@@ -24,7 +24,7 @@ from django.utils import timezone
 from accounts.auth import authenticate
 from accounts.errors import IdempotencyConflict, InvalidField
 from accounts.models import IdempotencyKey
-from tenants import crypto
+from tenants import crypto, reads
 from tenants.context import current
 
 HEADER = "Idempotency-Key"
@@ -145,6 +145,7 @@ def _keep(claim: _Claim, row: IdempotencyKey, response: HttpResponseBase) -> Non
 
 
 def _replay(claim: _Claim, row: IdempotencyKey) -> HttpResponse:
+    reads.note_write()  # so that this answer says from where on the first one's write can be read
     body = crypto.decrypt(row.body, associated=claim.associated)
     return HttpResponse(body, status=row.status, content_type=row.content_type, headers={REPLAYED: "true"})
 

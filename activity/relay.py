@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 1_000
 _APPENDING: Final = 7_203_101  # the advisory lock's key; such locks are each database's own
 
+# A relay whose process is stopped in mid-transaction must not hold the others up: Postgres ends it. A late append of its does no harm.
+_LET_GO: Final = "set_config('idle_in_transaction_session_timeout', '30s', true)"
+
 _NUMBER: Final = """
 UPDATE activity_outboxevent AS row SET seq = %s + numbered.position
 FROM unnest(%s::bigint[]) WITH ORDINALITY AS numbered (id, position) WHERE row.id = numbered.id
@@ -68,6 +71,8 @@ def relay(ref: Ref) -> Relayed:
 def _number(ref: Ref) -> int:
     """Give the oldest rows their numbers; returns how many the log had already, which are dropped."""
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {_LET_GO}")
         head = _locked_head()
         rows = list(OutboxEvent.objects.filter(seq=None).order_by("id").values_list("id", "event_id")[:BATCH])
         if not rows:
@@ -98,7 +103,7 @@ def _append(ref: Ref) -> int | None:
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_APPENDING])
+            cursor.execute(f"SELECT pg_try_advisory_xact_lock(%s), {_LET_GO}", [_APPENDING])
             if not cursor.fetchone()[0]:
                 return None
         rows = list(OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")[:BATCH])

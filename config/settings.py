@@ -132,6 +132,7 @@ STORAGES = {
 MEDIA_ROOT = DATA_DIR / "files"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(DATA_DIR / "static")))
 STATIC_URL = "/static/"
+WHITENOISE_MANIFEST_STRICT = False  # a page whose picture is missing is better than no page
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
