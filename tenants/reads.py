@@ -13,15 +13,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
+import structlog
 from django.core import signing
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from tenants import context
 from tenants.db import replicas
 from tenants.db.replicas import Position
 from tenants.refs import TenantRef
 
+log = structlog.get_logger(__name__)
+
 SALT = "tenants.read-after"
+# The name of the current segment begins with the timeline, in eight hexadecimal digits.
+POSITION_SQL = """
+    SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_walfile_name(lsn), pg_wal_lsn_diff(lsn, '0/0')::bigint
+    FROM pg_current_wal_lsn() AS lsn
+"""
 
 
 @dataclass(slots=True)
@@ -93,13 +101,13 @@ def read_after() -> str | None:
     ref = context.active()
     if reads is None or not reads.wrote or not isinstance(ref, TenantRef):
         return None
-    with connections[ref.alias].cursor() as cursor:
-        # The name of the current segment begins with the timeline, in eight hexadecimal digits.
-        cursor.execute(
-            "SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_walfile_name(lsn),"
-            " pg_wal_lsn_diff(lsn, '0/0')::bigint FROM pg_current_wal_lsn() AS lsn"
-        )
-        cluster, segment, lsn = cursor.fetchone()
+    try:
+        with connections[ref.alias].cursor() as cursor:
+            cursor.execute(POSITION_SQL)
+            cluster, segment, lsn = cursor.fetchone()
+    except DatabaseError as error:  # the write is committed and must not be told as failed
+        log.warning("read_after_unknown", error=type(error).__name__)
+        return None
     return make_token(Position(cluster=cluster, timeline=int(segment[:8], 16), lsn=lsn))
 
 

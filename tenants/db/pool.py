@@ -199,24 +199,11 @@ class ServerPool:
 
     def _fulfil(self, grant: _Grant, route: Route) -> Connection:
         """Turn a grant into a connection, outside the lock: checking, closing and opening take time."""
-        connection = grant.reuse
-        if connection is not None:
-            if self._is_alive(connection):
-                return connection
-            with self._lock:
-                self._counters["connections_lost"] += 1
-            self._forget(connection)
-            _close_and_wait([connection])
-            self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
-        elif grant.victim is not None:
-            self._forget(grant.victim)
-            _close_and_wait([grant.victim])
-        return self._open(route)
-
-    def _open(self, route: Route) -> Connection:
-        started = time.monotonic()
         try:
-            connection = route.connect()
+            if grant.reuse is not None and self._is_alive(grant.reuse):
+                return grant.reuse
+            self._make_place(grant)
+            return self._open(route)
         except BaseException:
             with self._lock:
                 self._counters["connections_errors"] += 1
@@ -224,6 +211,22 @@ class ServerPool:
                 self._end_running(route.owner)
                 self._serve_line()
             raise
+
+    def _make_place(self, grant: _Grant) -> None:
+        """Close what stands where the new connection shall be: a dead one, or another tenant's."""
+        former = grant.reuse or grant.victim
+        if former is None:
+            return
+        self._forget(former)
+        _close_and_wait([former])
+        if grant.reuse is not None:
+            with self._lock:
+                self._counters["connections_lost"] += 1
+            self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
+
+    def _open(self, route: Route) -> Connection:
+        started = time.monotonic()
+        connection = route.connect()
         now = time.monotonic()
         lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
         connection._pool = self  # type: ignore[assignment]  # Django returns a connection through this attribute
@@ -341,13 +344,13 @@ class ServerPool:
     def _forget(self, connection: Connection) -> None:
         self._loans.pop(connection, None)
 
-    def drop_idle(self, alias: str | None = None, *, idle_since_before: float | None = None) -> int:
-        """Close idle connections: all of them, those of `alias`, or those idle since before a monotonic time. Returns how many."""
+    def drop_idle(self, owner: str | None = None, *, idle_since_before: float | None = None) -> int:
+        """Close idle connections: all of them, one owner's, or those idle since before a monotonic time. Returns how many."""
         with self._lock:
             dropped = [
                 connection
                 for connection in self._idle
-                if (alias is None or self._loans[connection].alias == alias)
+                if (owner is None or self._loans[connection].owner == owner)
                 and (idle_since_before is None or self._loans[connection].idle_since < idle_since_before)
             ]
             for connection in dropped:

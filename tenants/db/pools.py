@@ -67,7 +67,7 @@ def all_pools() -> list[ServerPool]:
 
 
 def forget_tenant(alias: str) -> None:
-    """Close the idle connections of a tenant's former route in every pool."""
+    """Close the idle connections of a tenant's former route, by its primary's alias, in every pool."""
     for pool in all_pools():
         pool.drop_idle(alias)
 

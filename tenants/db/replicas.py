@@ -136,7 +136,10 @@ async def _monitor() -> None:
                 _states[key] = ReplicaState(server_name, endpoint.name, endpoint)
                 tasks[key] = url, asyncio.create_task(_follow(endpoint, url))
         for pool in all_pools():
-            await asyncio.to_thread(pool.shrink)
+            try:
+                await asyncio.to_thread(pool.shrink)
+            except RuntimeError:  # the interpreter is ending, and takes no new work
+                return
         await asyncio.sleep(1.0)
 
 
