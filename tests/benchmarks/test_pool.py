@@ -31,11 +31,9 @@ def per_call(run: Callable[[], object], times: int) -> float:
 
 def compare(what: str, ours: Callable[[], object], peer: Callable[[], object], times: int) -> None:
     """Print the medians of ROUNDS rounds, taken in turn, and the ratio round by round."""
-    pairs = []
     for run in (ours, peer):
         per_call(run, times // 10)
-    for _ in range(ROUNDS):
-        pairs.append((per_call(ours, times), per_call(peer, times)))
+    pairs = [(per_call(ours, times), per_call(peer, times)) for _ in range(ROUNDS)]
     ratios = sorted(a / b for a, b in pairs)
     print(
         f"\n{what}: {statistics.median(a for a, _ in pairs):.1f} us, peer {statistics.median(b for _, b in pairs):.1f} us,"
