@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ class Stage:
     password: str
     invitation: str
     reset: str
+    operator: tuple[str, str]
 
 
 Scene = Callable[[Page, Stage], None]
@@ -38,7 +40,8 @@ def set_stage(page: Page, system: dict[str, Any]) -> Stage:
     page.get_by_label("E-mail address").fill(demo["email"])
     page.get_by_role("button", name="Send the link").click()
     reset = people.link_in_mail(page, tenant, to=demo["email"])
-    return Stage(system["web"].rstrip("/"), tenant, demo["email"], demo["password"], invitation, reset)
+    operator = system["operator"]["email"], system["operator"]["password"]
+    return Stage(system["web"].rstrip("/"), tenant, demo["email"], demo["password"], invitation, reset, operator)
 
 
 def on_control(path: str) -> Scene:
@@ -100,8 +103,18 @@ def user_menu(page: Page, stage: Stage) -> None:
     menu = page.get_by_role("button", name="Menu", exact=True)
     if menu.is_visible():
         menu.click()
+        expect(page.locator("#menu")).to_have_class(re.compile(r"(^| )collapse show( |$)"))  # it has stopped moving
     page.locator(".shell-user").click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def operator_sign_in(page: Page, stage: Stage) -> None:
+    """The operators' sign-in and, behind it, their first page."""
+    page.goto(f"{stage.control}/admin/")
+    page.get_by_label("E-mail address").fill(stage.operator[0])
+    page.get_by_label("Password").fill(stage.operator[1])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_attached()
 
 
 def confirm(page: Page, stage: Stage) -> None:
@@ -150,3 +163,10 @@ SIGNED_IN: dict[str, Scene] = {
 }
 # Statuses of the scenes that show how something is refused.
 REFUSALS = {404, 410, 422}
+OPERATOR: dict[str, Scene] = {
+    "admin-login": on_control("/admin/login/"),
+    "admin": operator_sign_in,
+    "admin-tenants": on_control("/admin/tenants/tenant/"),
+    "admin-servers": on_control("/admin/tenants/server/"),
+    "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
+}

@@ -32,11 +32,14 @@ def test_take_them(system: dict[str, Any], open_page: Open, watch: Watch, theme:
     for name, scene in scenes.SIGNED_IN.items():
         scene(page, stage)
         take(page, name)
+    for name, scene in scenes.OPERATOR.items():
+        scene(page, stage)
+        take(page, name)
 
 
 def take(page: Page, name: str) -> None:
     page.wait_for_load_state("networkidle")
-    theme = page.locator("html").get_attribute("data-bs-theme")
+    theme = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
     size = page.viewport_size or {"width": 0, "height": 0}
     shape = "wide" if size["width"] > 600 else "narrow"
     content = int(page.evaluate("document.documentElement.scrollHeight"))

@@ -17,6 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Model
 from django.db.models.base import ModelState
+from django.utils.functional import SimpleLazyObject
 
 from tenants.context import use_control, use_tenant
 from tenants.db import guards
@@ -105,6 +106,14 @@ def test_control_without_the_guards_the_object_crosses(
 def test_an_object_is_refused_where_nobody_is_active(of_acme: Any) -> None:
     with pytest.raises(NoTenant):
         of_acme.save()
+
+
+def test_a_lazy_object_such_as_request_user_counts_as_what_it_stands_for(both: Any, of_acme: Any) -> None:
+    lazy = SimpleLazyObject(lambda: of_acme)
+    with use_tenant(both[0]):
+        assert LogEntry.objects.filter(user=lazy).count() == 1
+    with use_tenant(both[1]), pytest.raises(CrossTenant):
+        LogEntry.objects.filter(user=lazy).count()
 
 
 def test_the_word_default_is_not_remembered_by_objects(both: Any) -> None:
