@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+from tenants.devstack.folder import write_atomically
 from tenants.devstack.servers import EmbeddedServers
 
 CONTROL = "tenantry"
+FILE = "environment.json"  # manage.py reads it where nothing else says which databases are meant
 BASE_DOMAIN = "localhost"
 
 
@@ -17,7 +19,7 @@ def create_control_database(servers: EmbeddedServers) -> None:
 
 
 def variables(servers: EmbeddedServers, *, web_port: int, stream_port: int) -> dict[str, str]:
-    """Every variable of the contract, over those of the terminal.
+    """Every variable of the contract, over those of the terminal. Ours are left in the folder, for `manage.py` in another terminal.
 
     Control has a role of its own, which owns that database and no other; making tenants' databases and roles takes the
     superuser, whom only the registry's entry of the server names.
@@ -40,6 +42,7 @@ def variables(servers: EmbeddedServers, *, web_port: int, stream_port: int) -> d
         "DJANGO_SETTINGS_MODULE": os.environ.get("TENANTRY_SETTINGS", "config.settings"),
         "PYTHONUNBUFFERED": "1",
     }
+    write_atomically(folder.path / FILE, json.dumps(ours, indent=1))
     # A NAME_FILE of the terminal would come before the NAME given here.
     inherited = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
     return inherited | ours

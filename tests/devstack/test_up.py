@@ -160,11 +160,24 @@ def test_the_terminal_shows_where_to_sign_in(up: Up) -> None:
 
 
 def test_what_holds_secrets_is_its_owners_alone(up: Up) -> None:
-    for name in ("up.json", "secrets.json", "demo.json"):
+    for name in ("up.json", "secrets.json", "demo.json", "environment.json"):
         assert stat.S_IMODE((up.data / name).stat().st_mode) == 0o600
     assert up.file()["operator"]["password"] not in "".join(
         log.read_text(errors="replace") for log in up.data.glob("logs/*")
     )
+
+
+def test_commands_in_another_terminal_mean_this_system(up: Up) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "tenant_list", "--json"],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(up.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {tenant["slug"] for tenant in json.loads(done.stdout)} == {"acme", "globex"}
 
 
 def test_each_part_has_a_log(up: Up) -> None:
