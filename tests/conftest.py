@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.test import override_settings
@@ -39,6 +43,15 @@ def committed_tenant(django_db_setup: None) -> TenantRef:
     from tenants.testing import prepare_tenants
 
     return prepare_tenants()["acme"]
+
+
+@pytest.fixture
+def replica() -> Iterator[psycopg.Connection[Any]]:
+    """An administrator's connection to the replica, whose replay goes on after the test; for tests of the xdist group `replica`."""
+    url = json.loads(os.environ["TENANT_SERVERS"])["local"]["replicas"][0]
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+        connection.execute("SELECT pg_wal_replay_resume()")
 
 
 @pytest.fixture(scope="session")

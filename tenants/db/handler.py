@@ -60,13 +60,10 @@ class TenantConnectionHandler(ConnectionHandler):
         return tenant_wrapper(ref, alias)
 
     def __setitem__(self, alias: str, wrapper: BaseDatabaseWrapper) -> None:
-        self._connections.__dict__[self._resolve(alias)] = wrapper
+        self._connections.__dict__[resolve(alias)] = wrapper
 
     def __delitem__(self, alias: str) -> None:
-        del self._connections.__dict__[self._resolve(alias)]
-
-    def _resolve(self, alias: str) -> str:
-        return resolve(alias)
+        del self._connections.__dict__[resolve(alias)]
 
     def all(self, initialized_only: bool = False) -> list[BaseDatabaseWrapper]:
         """The wrappers that this thread has open; with `initialized_only=False` those of the settings besides."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -20,6 +18,9 @@ from tests.notes.tasks import note_count
 from tests.operations.processes import Started, program
 from tests.system import wait_for
 
+# All workers share the replica, and a test pauses its replay.
+pytestmark = pytest.mark.xdist_group("replica")
+
 
 @pytest.fixture
 def worker(tmp_path: Any, django_db_setup: None) -> Iterator[Started]:
@@ -27,14 +28,6 @@ def worker(tmp_path: Any, django_db_setup: None) -> Iterator[Started]:
     with program(tmp_path, *command, process="worker") as started:
         started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
         yield started
-
-
-@pytest.fixture
-def replica() -> Iterator[psycopg.Connection[Any]]:
-    url = json.loads(os.environ["TENANT_SERVERS"])["local"]["replicas"][0]
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
-        connection.execute("SELECT pg_wal_replay_resume()")
 
 
 def counted_by_task(title: str) -> int:

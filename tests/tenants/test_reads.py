@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,14 +21,8 @@ from tenants.db.replicas import Position
 from tenants.refs import TenantRef
 from tenants.servers import server_of
 
-
-@pytest.fixture
-def replica() -> Iterator[psycopg.Connection[Any]]:
-    """An administrator's connection to the replica."""
-    url = json.loads(os.environ["TENANT_SERVERS"])["local"]["replicas"][0]
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
-        connection.execute("SELECT pg_wal_replay_resume()")
+# All workers share the replica, and a test pauses its replay.
+pytestmark = pytest.mark.xdist_group("replica")
 
 
 @pytest.fixture
