@@ -27,6 +27,7 @@ class MemberRequest(HttpRequest):
     tenant: TenantRef
     htmx: HtmxDetails
     id: str
+    verbs: frozenset[str]
 
 
 P = ParamSpec("P")
@@ -50,11 +51,14 @@ def _access(verb: str, methods: list[str]) -> Callable[[View[P]], AnyView[P]]:
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _ask_to_sign_in(request)
-            if verb not in verbs_of_role(request.user.role):
+            verbs = verbs_of_role(request.user.role)
+            if verb not in verbs:
                 raise PermissionDenied(
                     f"Your role ({request.user.role}) doesn't allow this. Ask an owner or an admin here."
                 )
-            return view(cast(MemberRequest, request), *args, **kwargs)
+            member_request = cast(MemberRequest, request)
+            member_request.verbs = verbs
+            return view(member_request, *args, **kwargs)
 
         # Pages of members are theirs alone: no cache, of the browser or between, keeps one.
         return cast(AnyView[P], never_cache(require_http_methods(methods)(guarded)))

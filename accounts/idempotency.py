@@ -24,6 +24,7 @@ from django.utils import timezone
 from accounts.auth import authenticate
 from accounts.errors import IdempotencyConflict, InvalidField
 from accounts.models import IdempotencyKey
+from activity.jobs import uploads
 from tenants import crypto, reads
 from tenants.context import current
 
@@ -58,6 +59,12 @@ def spans_databases(view: View) -> View:
     return view
 
 
+def takes_upload(view: View) -> View:
+    """Mark an operation whose body is a file."""
+    view._takes_upload = True  # type: ignore[attr-defined]
+    return view
+
+
 def idempotent(run: Run) -> Run:
     """A view decorator for a whole NinjaAPI: see the module."""
     operation: Any = run.__self__  # type: ignore[attr-defined]
@@ -70,7 +77,9 @@ def idempotent(run: Run) -> Run:
             caller = authenticate(request)
             if caller is None:
                 return run(request, **kwargs)  # which answers 401
-            claim = _Claim(caller.user.pk, _clean(request.headers[HEADER]), _fingerprint(request))
+            is_upload = getattr(operation.view_func, "_takes_upload", False)
+            fingerprint = _fingerprint(request, is_upload=is_upload)
+            claim = _Claim(caller.user.pk, _clean(request.headers[HEADER]), fingerprint)
             answer = _in_steps if getattr(operation.view_func, "_spans_databases", False) else _in_one_transaction
             return answer(claim, lambda: run(request, **kwargs))
         except Exception as error:  # to the API's one table of errors
@@ -156,7 +165,8 @@ def _clean(key: str) -> str:
     return key
 
 
-def _fingerprint(request: HttpRequest) -> str:
+def _fingerprint(request: HttpRequest, *, is_upload: bool) -> str:
     digest = hashlib.sha256(request.get_full_path().encode())
-    digest.update(b"\0" + request.body)
+    # An upload is digested while it is kept: it may be larger than what is held in memory.
+    digest.update(b"\0" + (uploads.receive(request).sha256.encode() if is_upload else request.body))
     return digest.hexdigest()

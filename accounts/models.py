@@ -184,3 +184,21 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ImportedRow(models.Model):
+    """A good row of a file that is being imported, kept until its job has ended. `name` and `role` are null where the cell is empty."""
+
+    pk = models.CompositePrimaryKey("job_id", "number")
+    job_id = models.UUIDField()
+    number = models.BigIntegerField()
+    email = models.EmailField("e-mail address", max_length=254)
+    name = models.CharField(max_length=200, null=True)  # noqa: DJ001
+    role = models.CharField(max_length=10, null=True)  # noqa: DJ001
+
+    class Meta:
+        # Of an address that comes twice the first row counts: it is looked up for each row.
+        indexes = [models.Index("job_id", Lower("email"), "number", name="imported_row_email")]
+
+    def __str__(self) -> str:
+        return f"row {self.number} of {self.job_id}"

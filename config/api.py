@@ -20,10 +20,11 @@ from ninja.renderers import BaseRenderer
 from psycopg_pool import PoolTimeout, TooManyRequests
 from pymongo.errors import AutoReconnect, PyMongoError
 
-from accounts.api import control, invitations, members, organisation, tokens
+from accounts.api import control, invitations, members, organisation, tokens, transfers
 from accounts.auth import AUTH
 from accounts.idempotency import idempotent
 from activity.api import router as activity_router
+from activity.jobs.api import router as jobs_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
 
@@ -185,7 +186,15 @@ def _api(*, title: str, namespace: str) -> ProblemAPI:
 
 
 tenant_api = _api(title="Tenantry API", namespace="api")
-for router in (organisation.router, members.router, invitations.router, tokens.router, activity_router):
+for router in (
+    organisation.router,
+    transfers.router,
+    members.router,
+    invitations.router,
+    tokens.router,
+    activity_router,
+    jobs_router,
+):
     tenant_api.add_router("", router)
 
 control_api = _api(title="Tenantry operators' API", namespace="control-api")

@@ -45,6 +45,7 @@ APPEND_SLASH = False
 INSTALLED_APPS = [
     "tenants",  # first: it installs the connection handler before any model is imported
     "activity",
+    "activity.jobs",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -65,7 +66,7 @@ INSTALLED_APPS = [
 ]
 # Which database a model lives in (tenants.router). Apps named in neither list live in the tenants' databases alone.
 CONTROL_APPS = {"tenants"}
-SHARED_APPS = {"accounts", "activity", "admin", "auth", "contenttypes", "sessions", "account", "mfa"}
+SHARED_APPS = {"accounts", "activity", "jobs", "admin", "auth", "contenttypes", "sessions", "account", "mfa"}
 
 # --- Databases -----------------------------------------------------------------------------------------------------------
 
@@ -146,6 +147,7 @@ MIDDLEWARE = [
     "tenants.request_id.RequestIdMiddleware",
     "tenants.metrics.RequestMetricsMiddleware",
     "tenants.health.HealthMiddleware",  # before any redirect to https: probes speak http
+    "tenants.body_limit.BodyLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -253,6 +255,11 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 
+JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
+UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_MB", 100) * 1024 * 1024
+JOBS_STARTER_CHECK = "accounts.jobs.may_still"  # whether a job's actor may still do what the job does
+DOWNLOAD_TIMEOUT = 15 * 60 * 1000  # milliseconds that a streamed download, or a job's export, may take in Postgres
+
 # A message is a hint and the row in Postgres the truth, so a lost one costs time and a repeated one changes nothing.
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -285,6 +292,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "tenants.reap",
         "schedule": 300.0,
         "options": {"headers": {"tenant": "control"}, "expires": 300.0},
+    },
+    "jobs.sweep": {"task": "jobs.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
+    "jobs.prune": {
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "jobs.prune"},
+        "schedule": crontab(hour="4", minute="10"),
     },
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
     "accounts.prune": {

@@ -8,9 +8,10 @@ from __future__ import annotations
 from allauth.account import views as allauth
 from django.urls import path, re_path
 
-from accounts.access import read_access
-from accounts.views import dashboard, members, outbox, settings, sign_in, tokens
+from accounts.access import read_access, write_access
+from accounts.views import dashboard, members, outbox, settings, sign_in, tokens, transfers
 from activity import views as activity
+from activity.jobs import views as jobs
 from config.api import tenant_api
 
 handler400 = "accounts.views.errors.bad_request"
@@ -21,6 +22,9 @@ handler500 = "accounts.views.errors.server_error"
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("members", members.member_list, name="member_list"),
+    path("members/import", transfers.members_import, name="members_import"),
+    path("members/import/start", transfers.members_import_start, name="members_import_start"),
+    path("members/export", transfers.members_export, name="members_export"),
     path("members/<uuid:member_id>", members.member_detail, name="member_detail"),
     path("members/<uuid:member_id>/update", members.member_update, name="member_update"),
     path("members/<uuid:member_id>/role", members.member_role, name="member_role"),
@@ -29,8 +33,11 @@ urlpatterns = [
     path("members/<uuid:member_id>/remove", members.member_remove, name="member_remove"),
     path("invitations", members.invitation_create, name="invitation_create"),
     path("invitations/<uuid:invitation_id>/revoke", members.invitation_revoke, name="invitation_revoke"),
-    # activity is below accounts, so its page can't import who may see it.
+    # activity is below accounts, so its pages can't import who may see them.
     path("activity", read_access("activity.read")(activity.activity), name="activity"),
+    path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
+    path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
+    path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),
     path("tokens", tokens.token_list, name="token_list"),
     path("tokens/create", tokens.token_create, name="token_create"),
     path("tokens/<uuid:token_id>/revoke", tokens.token_revoke, name="token_revoke"),

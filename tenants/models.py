@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Now
 
 from tenants import crypto
 from tenants.ids import new_id
@@ -128,3 +128,32 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+
+class JobSummary(models.Model):
+    """A tenant's job (or one of control's, without a tenant) as operators and the sweeper see it; the job itself is in its own database.
+
+    It is written before the job is, so that no job exists unseen; one whose job never came to be is removed by the sweeper.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, related_name="jobs")
+    kind = models.CharField(max_length=100)
+    state = models.CharField(max_length=10, default="queued")
+    done = models.BigIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    # When the sweeper looks after it next; Postgres's time.
+    due_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "job"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(finished_at=None), name="job_summary_due"),
+            models.Index(fields=["created_at", "id"], name="job_summary_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"

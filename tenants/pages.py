@@ -58,8 +58,10 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
     return values
 
 
-def keyset_page(queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[M]:
-    """A page of rows that have `created_at` and a UUID `id`, oldest first; an index on both serves it. Raises BadCursor."""
+def keyset_page(
+    queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, newest: bool = False
+) -> Page[M]:
+    """A page of rows that have `created_at` and a UUID `id`, oldest or newest first; an index on both serves it. Raises BadCursor."""
     if cursor:
         at, row_id = decode_cursor(cursor, str, str)
         try:
@@ -68,8 +70,12 @@ def keyset_page(queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: st
                 raise ValueError
         except ValueError:
             raise BadCursor() from None
-        queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
-    rows: list[Any] = list(queryset.order_by("created_at", "id")[: limit + 1])
+        if newest:
+            queryset = queryset.filter(Q(created_at__lt=moment) | Q(id__lt=last), created_at__lte=moment)
+        else:
+            queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
+    order = ("-created_at", "-id") if newest else ("created_at", "id")
+    rows: list[Any] = list(queryset.order_by(*order)[: limit + 1])
     more = len(rows) > limit
     rows = rows[:limit]
     following = encode_cursor(rows[-1].created_at.isoformat(), str(rows[-1].pk)) if more else None

@@ -90,6 +90,15 @@
     }
   };
 
+  // A file that is too large is refused here: a server that refuses it in the midst of sending only looks like a broken connection.
+  document.addEventListener("change", (event) => {
+    const input = event.target;
+    if (!input.matches("input[type=file][data-max-bytes]")) return;
+    const tooLarge = [...input.files].some((file) => file.size > Number(input.dataset.maxBytes));
+    input.setCustomValidity(tooLarge ? input.dataset.tooLarge : "");
+    document.getElementById(`${input.id}_error`).textContent = tooLarge ? input.dataset.tooLarge : "";
+  });
+
   // --- An organisation's address: the server proposes one from its name, until somebody writes their own ------------------
   const address = document.querySelector("[data-slug]");
   if (address?.value) address.dataset.own = "yes";

@@ -1,0 +1,58 @@
+"""Members in and out as files: `/members/import`, `/members.csv`, `/members.ndjson`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Field, Query, Router, Schema, Status
+
+from accounts import exports, imports
+from accounts.api.access import caller
+from accounts.api.schemas import RoleName
+from accounts.idempotency import takes_upload
+from activity.jobs.schemas import JobOut
+
+router = Router(tags=["Members"])
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+
+class DownloadFilter(Schema):
+    q: str = Field("", max_length=200, description="Part of the name or the e-mail address, without case.")
+    role: RoleName | None = None
+
+
+@router.post("/members/import", response={202: JobOut}, summary="Import members from CSV", openapi_extra=_UPLOAD)
+@takes_upload
+def members_import(request: HttpRequest) -> Status[dict[str, Any]]:
+    """The body, or the field `file` of a form. `email` must be among the columns; `name` and `role` may be. The answer is a job."""
+    caller(request).require("members.write")
+    return Status(202, JobOut.of(imports.members_import_start(request)))
+
+
+@router.get("/members.csv", response={200: None}, summary="All members as CSV, streamed")
+def members_csv(request: HttpRequest, filters: Query[DownloadFilter]) -> StreamingHttpResponse:
+    """Cells that a spreadsheet would run begin with an apostrophe, which an import takes off again."""
+    caller(request).require("members.read")
+    return exports.download(request, "csv", q=filters.q, role=filters.role or "")
+
+
+@router.get("/members.ndjson", response={200: None}, summary="All members, one JSON object a line, streamed")
+def members_ndjson(request: HttpRequest, filters: Query[DownloadFilter]) -> StreamingHttpResponse:
+    caller(request).require("members.read")
+    return exports.download(request, "ndjson", q=filters.q, role=filters.role or "")

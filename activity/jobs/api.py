@@ -1,0 +1,65 @@
+"""`/jobs`."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from ninja import Query, Router, Status
+
+from activity.api import caller
+from activity.jobs import selectors, services
+from activity.jobs.downloads import report_response, result_response
+from activity.jobs.kinds import kind_of
+from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut
+
+router = Router(tags=["Jobs"])
+
+
+@router.get("/jobs", response=JobPageOut, summary="List jobs, newest first")
+def job_list(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
+    caller(request).require("jobs.read")
+    page = selectors.job_page(kind=filters.kind, state=filters.state or "", limit=filters.limit, cursor=filters.cursor)
+    return {"items": [JobOut.of(job) for job in page.items], "next": page.next}
+
+
+@router.post("/jobs", response={202: JobOut}, summary="Start a job")
+def job_start(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
+    """It runs after the answer; ask for it by its id until its state is `succeeded`, `failed` or `cancelled`."""
+    caller(request).require("jobs.write")
+    caller(request).require(kind_of(body.kind).verb)
+    return Status(202, JobOut.of(services.job_start(kind=body.kind, params=body.params)))
+
+
+@router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job, and how far it is")
+def job_get(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
+    caller(request).require("jobs.read")
+    return JobOut.of(selectors.job_get(job_id))
+
+
+@router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job")
+def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
+    """One that runs ends within two seconds. What it has done by then stays."""
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.write")
+    caller(request).require(kind_of(job.kind).verb)
+    return JobOut.of(services.job_cancel(job=job))
+
+
+@router.get("/jobs/{uuid:job_id}/result", response={200: None}, summary="The file that a job made")
+def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.read")
+    caller(request).require(kind_of(job.kind).verb)
+    return result_response(job)
+
+
+@router.get("/jobs/{uuid:job_id}/report", response={200: None}, summary="The rows that a job didn't take (CSV)")
+def job_report(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
+    """Columns: row (as a spreadsheet numbers them, the header being 1), column, value, reason."""
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.read")
+    caller(request).require(kind_of(job.kind).verb)
+    return report_response(request, job)

@@ -1,0 +1,100 @@
+"""Every error of jobs.
+
+JobError
+├── KindUnknown             no kind of job has this name
+├── ParametersInvalid       a kind's parameters can't be accepted
+├── JobNotFound             no such job here
+├── JobFinished             what was asked is for a job that hasn't ended
+├── UploadRefused           what was sent can't be taken as the job's file
+└── JobFailed               raised by a kind: the job can't be done, and its sentence says why
+
+Stopped                     the run must end now; raised inside a kind by its `Run`, which the kind lets pass
+├── LeaseLost               another attempt has the job, or none: nothing of this one counts any more
+├── Cancelled               somebody cancelled the job
+└── HandedBack              the worker is stopping, or the tenant isn't served: another attempt goes on later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tenants.errors import TenantryError
+
+
+class JobError(TenantryError):
+    """Base of the errors of jobs."""
+
+
+class KindUnknown(JobError):
+    """Raised when no kind of job has this name, or it can't be started this way."""
+
+    status = 422
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.errors = {"kind": [sentence]}
+
+
+class ParametersInvalid(JobError):
+    """Raised when a kind's parameters can't be accepted. `errors` has the sentences by field."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        field, sentences = next(iter(errors.items()))
+        super().__init__(f"{field}: {sentences[0]}")
+        self.errors = dict(errors)
+
+
+class JobNotFound(JobError):
+    """Raised when an id names no job here."""
+
+    status = 404
+
+    def __init__(self, what: str = "job") -> None:
+        super().__init__(f"There is no such {what}.")
+
+
+class JobFinished(JobError):
+    """Raised when a job that has ended is to be cancelled."""
+
+    status = 409
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This job has {state} already; there is nothing left to cancel.")
+        self.state = state
+
+
+class UploadRefused(JobError):
+    """Raised when an upload can't be taken: too large (413), without a length (411), or not what the kind reads (422)."""
+
+    def __init__(self, sentence: str, *, status: int = 422) -> None:
+        super().__init__(sentence)
+        self.status = status
+        if status == 422:
+            self.errors = {"file": [sentence]}
+
+
+class JobFailed(JobError):
+    """Raised by a kind when the job can't be done. The sentence is shown to whoever started it; a new attempt would not help."""
+
+
+class Stopped(Exception):
+    """Base of what ends a run from outside. A kind doesn't catch it: what its open step wrote is rolled back."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(type(self).__name__)
+        self.facts = facts
+
+
+class LeaseLost(Stopped):
+    """Raised when the job belongs to another attempt by now, so that nothing of this one may be written."""
+
+
+class Cancelled(Stopped):
+    """Raised when somebody has cancelled the job."""
+
+
+class HandedBack(Stopped):
+    """Raised when this worker is about to stop, or the tenant isn't served at this route: the job waits for another attempt."""

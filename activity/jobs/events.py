@@ -1,0 +1,55 @@
+"""What happens to jobs, for the activity log: one event when a job starts and one when it ends, with its counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from activity.events import Event, Target
+from activity.jobs.models import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvent(Event):
+    kind: str
+    file: str | None = None
+
+    @classmethod
+    def of(cls, job: Job, **facts: Any) -> Self:
+        """The event about this job."""
+        return cls(target=Target("job", str(job.pk), job.kind), kind=job.kind, **facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(JobEvent):
+    action: ClassVar[str] = "job.started"
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEnded(JobEvent):
+    done: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSucceeded(JobEnded):
+    action: ClassVar[str] = "job.succeeded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed(JobEnded):
+    action: ClassVar[str] = "job.failed"
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobCancelled(JobEnded):
+    action: ClassVar[str] = "job.cancelled"
+
+
+ENDED: dict[str, type[JobEnded]] = {
+    Job.State.SUCCEEDED: JobSucceeded,
+    Job.State.FAILED: JobFailed,
+    Job.State.CANCELLED: JobCancelled,
+}

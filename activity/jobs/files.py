@@ -1,0 +1,54 @@
+"""A job's files in the tenant's storage: `jobs/<id>/…`. A result carries its attempt's number, so that a late one overwrites nothing."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+from uuid import UUID
+
+import structlog
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+from activity.jobs.models import Job
+
+log = structlog.get_logger(__name__)
+
+
+def save_input(job_id: UUID, file: IO[bytes]) -> str:
+    """Keep an upload for a job that is about to be made; returns its name in storage."""
+    return default_storage.save(f"jobs/{job_id}/input", File(file))
+
+
+def open_input(job: Job) -> File[Any]:
+    """The upload that the job works on."""
+    return default_storage.open(job.input_file, "rb")
+
+
+def save_result(job: Job, file: File[Any]) -> str:
+    """Keep what an attempt made; returns its name in storage."""
+    return default_storage.save(f"jobs/{job.pk}/result-{job.attempt}", file)
+
+
+def open_result(job: Job) -> File[Any]:
+    """What the job made. Raises FileNotFoundError."""
+    return default_storage.open(job.result_file, "rb")
+
+
+def delete(*names: str) -> None:
+    """Delete files by their names in storage. What can't be deleted is logged and left to the daily upkeep."""
+    for name in names:
+        if name:
+            try:
+                default_storage.delete(name)
+            except OSError as error:
+                log.warning("job_file_left", file=name, error=type(error).__name__)
+
+
+def delete_all(job_id: UUID) -> None:
+    """Delete whatever is kept for a job, its folder included."""
+    folder = f"jobs/{job_id}"
+    try:
+        _, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    delete(*(f"{folder}/{name}" for name in names), folder)

@@ -1,0 +1,117 @@
+"""A job is a row in the tenant's database (or in control): the truth of it. A message of Celery only hints at it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from tenants.ids import new_id
+
+
+class Job(models.Model):
+    """Work that is done by a worker: what, for whom, how far it is, and who may write to it now.
+
+    `attempt` is the fence: whoever claims the job raises it, and every checkpoint and the finish are conditional on it. Times are
+    Postgres's own, so that no machine's clock decides who has the job.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    UNFINISHED: ClassVar = (State.QUEUED, State.RUNNING)
+    # Whoever has just started one looks at it next.
+    reads_from_primary: ClassVar[bool] = True
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(max_length=100)
+    params = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    idempotency_key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001  null: unique among those that have one
+
+    # How far it is. `checkpoint` is the kind's own note of where the next attempt goes on; `counts` what it has done by kind of thing.
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(null=True)
+    counts = models.JSONField(default=dict)
+    checkpoint = models.JSONField(default=dict)
+    error = models.TextField(blank=True)
+
+    # Who has it. `stalls` counts the attempts since the last progress.
+    attempt = models.PositiveIntegerField(default=0)
+    stalls = models.PositiveSmallIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    cancelled_by = models.JSONField(null=True)
+
+    # Who started it, for the events: type, id and name; in which request, from where.
+    actor = models.JSONField()
+    request_id = models.CharField(max_length=200, blank=True)
+    ip = models.CharField(max_length=200, blank=True)
+
+    # Names in the tenant's storage, and what the file was or will be called by people.
+    input_file = models.CharField(max_length=200, blank=True)
+    input_name = models.CharField(max_length=200, blank=True)
+    result_file = models.CharField(max_length=200, blank=True)
+    result_name = models.CharField(max_length=200, blank=True)
+
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["created_at", "id"], name="job_created"),
+            models.Index(fields=["finished_at"], name="job_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state not in Job.UNFINISHED
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether somebody has cancelled it and its worker hasn't heard of it yet."""
+        return self.cancelled_by is not None and not self.is_finished
+
+    @property
+    def percent(self) -> int | None:
+        """How much of it is done, in whole percents; None while the total isn't known."""
+        if self.state == Job.State.SUCCEEDED:
+            return 100
+        if not self.total:
+            return None
+        return min(99, self.done * 100 // self.total)
+
+
+class JobProblem(models.Model):
+    """Something of a job's input that wasn't taken: the lines of its report."""
+
+    reads_from_primary: ClassVar[bool] = True
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="problems")
+    row = models.BigIntegerField()
+    column = models.CharField(max_length=100)
+    value = models.CharField(max_length=300)
+    reason = models.CharField(max_length=300)
+
+    class Meta:
+        indexes = [models.Index(fields=["job", "row", "id"], name="job_problem_row")]
+
+    def __str__(self) -> str:
+        return f"row {self.row}, {self.column}: {self.reason}"
+
+    @classmethod
+    def of(cls, job_id: Any, row: int, column: str, value: str, reason: str) -> JobProblem:
+        """A problem, cut to what a report shows. NUL, which Postgres can't hold, is shown as a space."""
+        return cls(
+            job_id=job_id, row=row, column=column[:100], value=value.replace("\0", " ")[:300], reason=reason[:300]
+        )

@@ -1,0 +1,123 @@
+"""What a kind sees of its job while it runs: how far it is, its files, and the steps in which it works."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+from django.conf import settings
+from django.core.files import File
+from django.db import connection, transaction
+
+from activity.jobs import files, lease
+from activity.jobs.errors import HandedBack, Stopped
+from activity.jobs.models import Job, JobProblem
+from tenants import context, directory
+from tenants.errors import TenantNotFound
+from tenants.refs import TenantRef
+
+REPORT_EVERY: Final = 0.5  # seconds between two notes of progress made outside of steps
+
+
+class Run:
+    """One attempt at a job.
+
+    `done`, `total`, `counts` and `saved` are the job's progress as the last attempt left it. What a kind sets them to inside `step()`
+    commits together with what it wrote there; a new attempt begins with what was committed last.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.done: int = job.done
+        self.total: int | None = job.total
+        self.counts: Counter[str] = Counter(job.counts)
+        self.saved: dict[str, Any] = dict(job.checkpoint)
+        self.result: tuple[str, str] = ("", "")
+        self._problems: list[JobProblem] = []
+        self._stop: Stopped | None = None
+        self._reported_at = time.monotonic()
+
+    # --- Working -----------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise Stopped when the run must end: cancelled, taken over, or its worker is stopping. Costs nothing; call it in loops."""
+        if self._stop is not None:
+            raise self._stop
+
+    def stop(self, reason: Stopped) -> None:
+        """Have the next `check` raise `reason`. For the heartbeat, which is another thread."""
+        self._stop = self._stop or reason
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A piece of work: one transaction, with the progress. Raises Stopped, and then nothing of it is kept.
+
+        Keep it below a second or so: a step isn't interrupted, and what it locks stays locked.
+        """
+        self.check()
+        self._check_route()
+        before = self.done, self.total, Counter(self.counts), dict(self.saved)
+        try:
+            with transaction.atomic():
+                self._let_go_when_stopped()
+                yield
+                JobProblem.objects.bulk_create(self._problems, batch_size=1000)
+                self._checkpoint()
+        except BaseException:
+            self.done, self.total, self.counts, self.saved = before
+            raise
+        finally:
+            self._problems = []
+
+    def report(self) -> None:
+        """Note `done` and `total` outside of a step, at most twice a second, for work that is one long read. Raises Stopped."""
+        self.check()
+        if time.monotonic() - self._reported_at >= REPORT_EVERY:
+            self._check_route()
+            self._checkpoint()
+
+    def problem(self, row: int, column: str, value: str, reason: str) -> None:
+        """Put a line into the job's report, inside a step: what of the input wasn't taken, and why."""
+        self._problems.append(JobProblem.of(self.job.pk, row, column, value, reason))
+
+    def _checkpoint(self) -> None:
+        lease.checkpoint(self.job, done=self.done, total=self.total, counts=self.counts, saved=self.saved)
+        self._reported_at = time.monotonic()
+
+    def _let_go_when_stopped(self) -> None:
+        """A process that is stopped in mid-transaction must not keep its locks from the attempt that takes over: Postgres ends it."""
+        with connection.cursor() as cursor:
+            milliseconds = f"{max(1, round(settings.JOB_LEASE * 1000))}"
+            cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [milliseconds])
+
+    def _check_route(self) -> None:
+        """Leave when the tenant was suspended, moved or deleted meanwhile: this database may not be its own any more."""
+        ref = context.current()
+        if isinstance(ref, TenantRef):
+            try:
+                now = directory.by_id(ref.id)
+            except TenantNotFound:
+                raise HandedBack(reason="tenant gone") from None
+            if now.state != "active" or now.alias != ref.alias:
+                raise HandedBack(reason="tenant not served here")
+
+    # --- Files -------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def input(self) -> Iterator[IO[bytes]]:
+        """The uploaded file, opened for reading."""
+        with files.open_input(self.job) as file:
+            yield file
+
+    @contextmanager
+    def writing_result(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write the job's result to, which people will download under `name`. It is kept when the block ends well."""
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            self.check()
+            self.result = files.save_result(self.job, File(file)), name

@@ -1,0 +1,150 @@
+"""One attempt at a job, from the claim to the end: what a worker does when a hint reaches it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections
+from django.utils.module_loading import import_string
+
+from activity.context import Actor, RecordingContext, recording_as
+from activity.jobs import files, lease, slots, summaries
+from activity.jobs.errors import Cancelled, HandedBack, JobError, JobFailed, LeaseLost, Stopped
+from activity.jobs.heartbeat import Heartbeat
+from activity.jobs.kinds import kind_of
+from activity.jobs.models import Job
+from activity.jobs.run import Run
+from tenants import context
+
+log = structlog.get_logger(__name__)
+
+# A COPY's errors come as psycopg raises them, all others as Django's.
+_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+
+NO_LONGER_ALLOWED = "Whoever started it may no longer do this, so it was not done."
+UNEXPECTED = "Something went wrong that was not foreseen. Operators find it in the log by the job's id."
+STALLED = (
+    f"It was started {lease.MAX_STALLS} times in a row without any progress, because its worker died or lost the database each time; "
+    "it is not tried again."
+)
+
+
+def run_job(job_id: UUID) -> Job.State | None:
+    """Run the job of the active tenant (or control) if it can be had. Returns the state that it was left in, None when it wasn't had."""
+    with slots.slot() as has_slot:
+        if not has_slot:
+            return None  # it stays queued; whoever frees a slot, and the sweeper, hint again
+        job = lease.claim(job_id)
+        if job is None:
+            return _tell_end(job_id)
+        log.info("job_claimed", job=str(job.pk), kind=job.kind, attempt=job.attempt)
+        with structlog.contextvars.bound_contextvars(job=str(job.pk), kind=job.kind, attempt=job.attempt):
+            return _attempt(job)
+
+
+def _attempt(job: Job) -> Job.State | None:
+    """From the claim on. What goes wrong with the database here leaves the job claimed, and its lease runs out."""
+    try:
+        if job.cancelled_by is not None:
+            return _end(job, Job.State.CANCELLED)
+        if job.stalls > lease.MAX_STALLS:
+            return _end(job, Job.State.FAILED, error=STALLED)
+        return _work(job)
+    except LeaseLost:
+        log.warning("job_lease_lost")
+        return None
+
+
+def _work(job: Job) -> Job.State | None:
+    summaries.tell(job)
+    run = Run(job)
+    around = RecordingContext(actor=Actor(**job.actor), request_id=job.request_id or None, source="job")
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(recording_as(around))
+            stack.enter_context(Heartbeat(run, context.current()))
+            kind = kind_of(job.kind)
+            if not import_string(settings.JOBS_STARTER_CHECK)(around.actor, kind.verb):
+                raise JobFailed(NO_LONGER_ALLOWED)
+            kind.run(run, kind.parse(job.params))
+            run.check()
+        return _end(job, Job.State.SUCCEEDED, result=run.result)
+    except Stopped as reason:
+        return _stopped(job, run, reason)
+    except JobError as error:  # the kind's own word, or parameters that this release no longer takes
+        return _end_unless_stopped(job, run, error.message)
+    except _AWAY as error:
+        return _later(job, run, error)
+    except Exception:
+        log.exception("job_raised")
+        return _end_unless_stopped(job, run, UNEXPECTED)
+
+
+def _stopped(job: Job, run: Run, reason: Stopped) -> Job.State | None:
+    if isinstance(reason, LeaseLost):
+        raise reason
+    if isinstance(reason, Cancelled):
+        files.delete(run.result[0])
+        return _end(job, Job.State.CANCELLED)
+    assert isinstance(reason, HandedBack)
+    if not lease.release(job, blameless=True):
+        raise LeaseLost(job=str(job.pk), attempt=job.attempt)
+    log.info("job_handed_back", **reason.facts)
+    _tell_end(job.pk)
+    return Job.State.QUEUED
+
+
+def _end_unless_stopped(job: Job, run: Run, sentence: str) -> Job.State | None:
+    try:
+        run.check()
+    except Stopped as reason:  # what was raised comes of being interrupted
+        return _stopped(job, run, reason)
+    return _end(job, Job.State.FAILED, error=sentence)
+
+
+def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
+    """The database, or the way to it, failed: another attempt goes on, as long as there is progress."""
+    try:
+        run.check()
+    except Stopped as reason:
+        return _stopped(job, run, reason)
+    log.warning("job_interrupted", error=type(error).__name__, exc_info=error)
+    close_old_connections()
+    try:
+        if lease.release(job, blameless=False):
+            _tell_end(job.pk)
+            return Job.State.QUEUED
+    except _AWAY:
+        log.warning("job_left", error=type(error).__name__)  # its lease runs out
+    return None
+
+
+def _end(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", "")) -> Job.State:
+    try:
+        ended = lease.finish(job, state, error=error, result=result)
+    except Cancelled:  # in the moment in which it succeeded
+        files.delete(result[0])
+        ended = lease.finish(job, Job.State.CANCELLED)
+    except LeaseLost:
+        files.delete(result[0])
+        raise
+    summaries.tell(ended)
+    files.delete(ended.input_file)
+    log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)
+    return Job.State(ended.state)
+
+
+def _tell_end(job_id: UUID) -> Job.State | None:
+    """Bring the summary up to date with a job that this worker doesn't have; what was announced and never came to be goes."""
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        if summaries.remove_if_old(job_id):
+            files.delete_all(job_id)
+        return None
+    if job.state != Job.State.RUNNING:
+        summaries.tell(job)
+    return None

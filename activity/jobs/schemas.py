@@ -1,0 +1,68 @@
+"""What the jobs API takes and gives."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+from pydantic import ConfigDict
+
+from activity.jobs.kinds import kind_of
+from activity.jobs.models import Job
+
+StateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class JobIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = Field(max_length=100)
+    params: dict[str, Any] = Field(default_factory=dict, description="The kind's own parameters.")
+
+
+class JobFilter(Schema):
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=500)
+    kind: str = Field("", max_length=100)
+    state: StateName | None = None
+
+
+class JobOut(Schema):
+    id: UUID
+    kind: str
+    state: StateName
+    done: int = Field(description="Rows that are done with, taken or not.")
+    total: int | None = Field(description="Rows in all; null while that isn't known.")
+    counts: dict[str, int] = Field(description="What was done, by kind of thing, such as created and refused rows.")
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result_url: str | None = Field(description="Where the file that it made is; null when there is none (yet).")
+    report_url: str | None = Field(description="Where the rows that weren't taken are named with reasons (CSV).")
+
+    @staticmethod
+    def of(job: Job) -> dict[str, Any]:
+        """A job as the API shows it."""
+        path = f"/api/v1/jobs/{job.pk}"
+        return {
+            "id": job.pk,
+            "kind": job.kind,
+            "state": job.state,
+            "done": job.done,
+            "total": job.total,
+            "counts": job.counts,
+            "error": job.error or None,
+            "created_at": job.created_at,
+            "started_at": job.started_at,
+            "finished_at": job.finished_at,
+            "result_url": f"{path}/result" if job.result_file else None,
+            "report_url": f"{path}/report" if kind_of(job.kind).has_report else None,
+        }
+
+
+class JobPageOut(Schema):
+    items: list[JobOut]
+    next: str | None = Field(description="The cursor of the next page, null on the last one.")

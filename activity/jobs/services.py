@@ -1,0 +1,116 @@
+"""What people and programs do with jobs: start and cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import IO, Any, Final
+
+import structlog
+from django.db import transaction
+from django.db.models.functions import Now
+
+from activity.context import circumstances
+from activity.jobs import events, files, lease, summaries
+from activity.jobs.errors import JobFinished, KindUnknown
+from activity.jobs.kinds import kind_of
+from activity.jobs.models import Job
+from activity.outbox import record
+from tenants import context, hints
+from tenants.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+RUN: Final = "jobs.run"  # the task's name
+KEPT_FOR: Final = timedelta(days=30)
+PRUNED_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The file that a job works on, and what people call it."""
+
+    file: IO[bytes]
+    name: str
+
+
+def job_start(
+    *,
+    kind: str,
+    params: Mapping[str, Any] | None = None,
+    upload: Input | None = None,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Start a job in the active tenant, or in control: it is durable when the current transaction commits, and runs after that.
+
+    Whoever the recording context names is its actor. With an `idempotency_key` that a job here has already, that job is returned. Raises
+    KindUnknown, ParametersInvalid, and django.db.DatabaseError.
+    """
+    found = kind_of(kind)
+    if found.takes_file != (upload is not None):
+        raise KindUnknown(f"{found.title} works on a file; start it where the file is sent to, and not here.")
+    parsed = found.parse(params or {}).model_dump(mode="json")
+    if idempotency_key is not None:
+        former = Job.objects.filter(idempotency_key=idempotency_key).first()
+        if former is not None:
+            return former
+    ref, around = context.current(), circumstances()
+    job_id = new_id()
+    summaries.announce(ref, job_id, kind)
+    job = Job(
+        id=job_id,
+        kind=kind,
+        params=parsed,
+        actor=asdict(around.actor),
+        request_id=around.request_id or "",
+        ip=around.ip or "",
+        idempotency_key=idempotency_key,
+    )
+    if upload is not None:
+        job.input_name = upload.name[-200:]
+        job.input_file = files.save_input(job_id, upload.file)
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+            record(events.JobStarted.of(job, params=parsed, file=job.input_name or None))
+            hints.send(RUN, job_id=str(job_id))
+    except BaseException:
+        files.delete_all(job_id)
+        raise
+    return Job.objects.get(pk=job_id)
+
+
+def job_cancel(*, job: Job) -> Job:
+    """Cancel a job, in the name of whoever the recording context names. One that runs ends within two seconds; what it did stays.
+
+    Raises JobFinished.
+    """
+    actor = asdict(circumstances().actor)
+    with transaction.atomic():
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        if job.is_finished:
+            raise JobFinished(job.state)
+        if job.cancelled_by is None:
+            job.cancelled_by = actor
+            job.save(update_fields=["cancelled_by"])
+        is_waiting = job.state == Job.State.QUEUED
+        if is_waiting:
+            Job.objects.filter(pk=job.pk).update(state=Job.State.CANCELLED, finished_at=Now())
+            job = Job.objects.get(pk=job.pk)
+            lease.record_end(job)
+    if is_waiting:
+        summaries.tell(job)
+        files.delete(job.input_file)
+    return job
+
+
+def jobs_prune() -> int:
+    """Throw away a batch of the jobs that ended more than KEPT_FOR ago, with their files; returns how many."""
+    old = Job.objects.filter(finished_at__lt=Now() - KEPT_FOR).order_by("finished_at")
+    ids = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
+    for job_id in ids:
+        files.delete_all(job_id)
+        summaries.remove(job_id)
+    Job.objects.filter(pk__in=ids).delete()
+    return len(ids)

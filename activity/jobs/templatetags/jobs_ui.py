@@ -1,0 +1,39 @@
+"""How jobs are shown."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.timesince import timesince
+
+from activity.jobs.csv_files import SEPARATORS
+from activity.jobs.kinds import title_of
+from activity.jobs.models import Job
+
+register = template.Library()
+
+
+@register.filter
+def title(job: Job) -> str:
+    """What people call the kind of a job."""
+    return title_of(job.kind)
+
+
+@register.filter
+def counts(job: Job) -> list[tuple[str, int]]:
+    """What it did, as words to read."""
+    return [(name.replace("_", " ").capitalize(), number) for name, number in job.counts.items()]
+
+
+@register.filter
+def took(job: Job) -> str:
+    """How long it ran: in seconds below two minutes."""
+    assert job.started_at is not None
+    assert job.finished_at is not None
+    seconds = (job.finished_at - job.started_at).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 120 else timesince(job.started_at, job.finished_at)
+
+
+@register.filter
+def separator(letter: str) -> str:
+    """A separator's name."""
+    return SEPARATORS.get(letter, letter)

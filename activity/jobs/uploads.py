@@ -1,0 +1,142 @@
+"""An upload: a request's body, or the part `file` of a form, kept in a temporary file, read once, in constant memory."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Final, cast
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from activity.jobs.errors import UploadRefused
+
+BLOCK: Final = 64 * 1024
+_BODY_TYPES: Final = {
+    "",
+    "text/csv",
+    "text/plain",
+    "text/tab-separated-values",
+    "application/csv",
+    "application/vnd.ms-excel",  # what a browser on Windows calls a CSV file
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",  # what curl calls the body of --data-binary
+}
+_BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MAGIC: Final = {
+    b"PK\x03\x04": "an Excel workbook or a ZIP file; save it as CSV first",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV first",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"\x1f\x8b": "a compressed file; send it unpacked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What was sent. `encoding` is how its text is written, by its first bytes, else UTF-8 where all of it is, else Windows-1252."""
+
+    file: IO[bytes]
+    name: str
+    size: int
+    sha256: str
+    encoding: str
+
+
+def receive(request: HttpRequest) -> Upload:
+    """The upload of a request, read once however often it is asked for. Raises UploadRefused for what can't be text."""
+    known: Upload | None = getattr(request, "_upload", None)
+    if known is None:
+        known = cast(Any, request)._upload = _receive(request)
+    return known
+
+
+def _receive(request: HttpRequest) -> Upload:
+    if request.content_type == "multipart/form-data":
+        part = request.FILES.get("file")
+        if part is None:
+            raise UploadRefused("Choose a file; a form sends it in the field file.")
+        return _keep(part.chunks(BLOCK), name=part.name or "upload", charset=part.charset or "")
+    if request.content_type not in _BODY_TYPES:
+        raise UploadRefused(
+            "Send CSV, as the body (Content-Type: text/csv) or as the field file of a form.", status=415
+        )
+    if "chunked" in request.headers.get("Transfer-Encoding", "") and not request.headers.get("Content-Length"):
+        raise UploadRefused("Say how long the file is, by Content-Length.", status=411)
+    charset = (request.content_params or {}).get("charset", "") if request.content_type == "text/csv" else ""
+    return _keep(_blocks(request), name="upload.csv", charset=charset)
+
+
+def _blocks(request: HttpRequest) -> Iterator[bytes]:
+    while block := request.read(BLOCK):
+        yield block
+
+
+def _keep(blocks: Iterator[bytes], *, name: str, charset: str) -> Upload:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the upload
+    digest = hashlib.sha256()
+    utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
+    size, start, has_nul = 0, b"", False
+    try:
+        for block in blocks:
+            size += len(block)
+            if size > settings.UPLOAD_MAX_BYTES:
+                raise too_large()
+            start = start or block[:8]
+            has_nul = has_nul or b"\0" in block
+            utf8 = _fed(utf8, block)
+            digest.update(block)
+            file.write(block)
+        file.flush()
+    except OSError as error:
+        file.close()
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise UploadRefused("There is no room for the file right now. Try again later.", status=507) from error
+        raise
+    utf8 = _fed(utf8, b"", final=True)
+    encoding = _encoding(start, is_utf8=utf8 is not None, charset=charset)
+    if not size:
+        raise UploadRefused("The file is empty.")
+    for magic, what in _MAGIC.items():
+        if start.startswith(magic):
+            raise UploadRefused(f"This isn't CSV: it looks like {what}.")
+    if has_nul and encoding != "utf-16":
+        raise UploadRefused("This isn't CSV: it holds bytes that no text has.")
+    file.seek(0)
+    return Upload(file, name.replace("\0", ""), size, digest.hexdigest(), encoding)
+
+
+def too_large() -> UploadRefused:
+    """The refusal of what is larger than settings.UPLOAD_MAX_BYTES."""
+    limit = settings.UPLOAD_MAX_BYTES // (1024 * 1024)
+    return UploadRefused(f"The file is too large: at most {limit} MB are taken. Split it.", status=413)
+
+
+def _fed(
+    decoder: codecs.IncrementalDecoder | None, block: bytes, *, final: bool = False
+) -> codecs.IncrementalDecoder | None:
+    """The decoder after a block, or None once something wasn't UTF-8."""
+    if decoder is not None:
+        try:
+            decoder.decode(block, final)
+        except UnicodeDecodeError:
+            return None
+    return decoder
+
+
+def _encoding(start: bytes, *, is_utf8: bool, charset: str) -> str:
+    for mark, encoding in _BOMS.items():
+        if start.startswith(mark):
+            return encoding
+    if charset:
+        try:
+            return codecs.lookup(charset.strip("\"'")).name
+        except LookupError:
+            pass
+    return "utf-8" if is_utf8 else "cp1252"

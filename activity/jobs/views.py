@@ -1,0 +1,78 @@
+"""Jobs as pages. Who may see them is said where they are routed: accounts, which knows, is above this app."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from activity.jobs import selectors, services
+from activity.jobs.errors import JobFinished, JobNotFound
+from activity.jobs.kinds import all_kinds, kind_of
+from activity.jobs.models import Job
+from tenants.pages import BadCursor
+
+
+class JobsRequest(Protocol):
+    """A request of somebody who is signed in; `verbs` are what they may do."""
+
+    verbs: frozenset[str]
+
+
+def job_list(request: HttpRequest) -> HttpResponse:
+    """The jobs, newest first. While one of them isn't finished, the page asks for its rows again every two seconds."""
+    kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
+    try:
+        page = selectors.job_page(kind=kind, state=state, cursor=request.GET.get("cursor"))
+    except BadCursor:
+        page = selectors.job_page(kind=kind, state=state)
+    facts = {
+        "jobs": page.items,
+        "next": page.next,
+        "is_filtered": bool(kind or state),
+        "is_moving": any(not job.is_finished for job in page.items) and "cursor" not in request.GET,
+        "kinds": all_kinds(),
+        "states": Job.State.values,
+        "kind": kind,
+        "state": state,
+    }
+    template = "jobs/rows.html" if getattr(request, "htmx", None) else "jobs/jobs.html"
+    return render(request, template, facts)
+
+
+def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """One job. While it isn't finished, the page asks for what moves every second."""
+    job = _get(job_id)
+    facts: dict[str, Any] = {"job": job, "kind": kind_of(job.kind), "may_act": _may(request, job)}
+    if facts["kind"].has_report and facts["may_act"]:
+        facts |= {"problems": selectors.problems_first(job), "problems_count": selectors.problems_count(job)}
+    template = "jobs/progress.html" if getattr(request, "htmx", None) else "jobs/job.html"
+    return render(request, template, facts)
+
+
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Cancel a job."""
+    job = _get(job_id)
+    if not _may(request, job):
+        raise PermissionDenied(f"This needs the permission {kind_of(job.kind).verb}.")
+    try:
+        services.job_cancel(job=job)
+    except JobFinished as refusal:
+        messages.info(request, refusal.message)
+    return redirect("job_detail", job_id)
+
+
+def _get(job_id: UUID) -> Job:
+    try:
+        return selectors.job_get(job_id)
+    except JobNotFound as error:
+        raise Http404(error.message) from None
+
+
+def _may(request: HttpRequest, job: Job) -> bool:
+    verbs = cast(JobsRequest, request).verbs
+    return kind_of(job.kind).verb in verbs
