@@ -15,8 +15,9 @@ job_kind(
     title="Import of members",
     verb="members.write",
     params=imports.ImportParams,
-    takes_file=True,
+    upload_at="/api/v1/members/import",
     has_report=True,
+    counts=("created", "updated", "unchanged", "refused"),
 )(imports.members_import)
 
 job_kind(exports.KIND, title="Export of members", verb="members.read", params=exports.ExportParams)(

@@ -153,6 +153,8 @@ def config(*, process: str, level: str = "INFO") -> dict[str, Any]:
             "celery.app.trace": {"level": "CRITICAL"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
+            # billiard's, which keeps its lines from the root logger: without a handler Python writes them as they are.
+            "multiprocessing": {"handlers": ["stderr"], "propagate": False},
             "django_structlog": {"level": "INFO"},
             "kombu": {"level": "WARNING"},
             "pymongo": {"level": "WARNING"},

@@ -37,8 +37,8 @@ class NoParams(BaseModel):
 class Kind:
     """A kind of job. `verb` is what one must be allowed, to start it and to see what it made.
 
-    `takes_file`: it works on an upload, so it is started by an address of its own and not by POST /jobs. `has_report`: it may
-    leave problems by row and column.
+    `upload_at`: it works on a file, which is sent to this address of its own and not to POST /jobs. `has_report`: it may leave problems
+    by row and column. `counts`: the names of what it counts, in the order in which people read them.
     """
 
     name: str
@@ -46,8 +46,9 @@ class Kind:
     verb: str
     params: type[BaseModel]
     run: Callable[[Run, Any], None]
-    takes_file: bool = False
+    upload_at: str = ""
     has_report: bool = False
+    counts: tuple[str, ...] = ()
 
     def parse(self, params: Mapping[str, Any]) -> BaseModel:
         """The parameters with their types. Raises ParametersInvalid."""
@@ -70,13 +71,14 @@ def job_kind(
     title: str,
     verb: str,
     params: type[BaseModel] = NoParams,
-    takes_file: bool = False,
+    upload_at: str = "",
     has_report: bool = False,
+    counts: tuple[str, ...] = (),
 ) -> Callable[[RunKind[P]], RunKind[P]]:
     """Register the decorated function as what runs a kind of job. `title` is what people read."""
 
     def register(run: RunKind[P]) -> RunKind[P]:
-        _kinds[name] = Kind(name, title, verb, params, run, takes_file, has_report)
+        _kinds[name] = Kind(name, title, verb, params, run, upload_at, has_report, counts)
         return run
 
     return register
@@ -86,7 +88,7 @@ def kind_of(name: str) -> Kind:
     """The kind of that name. Raises KindUnknown."""
     kind = _kinds.get(name)
     if kind is None:
-        known = ", ".join(sorted(kind.name for kind in _kinds.values() if not kind.takes_file))
+        known = ", ".join(sorted(kind.name for kind in _kinds.values() if not kind.upload_at))
         raise KindUnknown(f"There is no kind of job with this name; known are {known}.")
     return kind
 
@@ -95,6 +97,13 @@ def title_of(name: str) -> str:
     """What people call a kind; its name for one that is no longer there."""
     kind = _kinds.get(name)
     return name if kind is None else kind.title
+
+
+def counts_of(name: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """A job's counts in the kind's order, then whatever else was counted."""
+    kind = _kinds.get(name)
+    order = [] if kind is None else [key for key in kind.counts if key in counts]
+    return [(key, counts[key]) for key in dict.fromkeys([*order, *sorted(counts)])]
 
 
 def all_kinds() -> list[Kind]:

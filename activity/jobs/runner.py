@@ -115,12 +115,14 @@ def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
     log.warning("job_interrupted", error=type(error).__name__, exc_info=error)
     close_old_connections()
     try:
-        if lease.release(job, blameless=False):
-            _tell_end(job.pk)
-            return Job.State.QUEUED
+        released = lease.release(job, blameless=False)
     except _AWAY:
         log.warning("job_left", error=type(error).__name__)  # its lease runs out
-    return None
+        return None
+    if not released:
+        raise LeaseLost(job=str(job.pk), attempt=job.attempt)
+    _tell_end(job.pk)
+    return Job.State.QUEUED
 
 
 def _end(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", "")) -> Job.State:

@@ -48,8 +48,8 @@ def job_start(
     KindUnknown, ParametersInvalid, and django.db.DatabaseError.
     """
     found = kind_of(kind)
-    if found.takes_file != (upload is not None):
-        raise KindUnknown(f"{found.title} works on a file; start it where the file is sent to, and not here.")
+    if found.upload_at and upload is None:
+        raise KindUnknown(f"{found.title} works on a file: send it to POST {found.upload_at}.")
     parsed = found.parse(params or {}).model_dump(mode="json")
     if idempotency_key is not None:
         former = Job.objects.filter(idempotency_key=idempotency_key).first()

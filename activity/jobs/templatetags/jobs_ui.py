@@ -6,7 +6,7 @@ from django import template
 from django.utils.timesince import timesince
 
 from activity.jobs.csv_files import SEPARATORS
-from activity.jobs.kinds import title_of
+from activity.jobs.kinds import counts_of, title_of
 from activity.jobs.models import Job
 
 register = template.Library()
@@ -21,7 +21,7 @@ def title(job: Job) -> str:
 @register.filter
 def counts(job: Job) -> list[tuple[str, int]]:
     """What it did, as words to read."""
-    return [(name.replace("_", " ").capitalize(), number) for name, number in job.counts.items()]
+    return [(name.replace("_", " ").capitalize(), number) for name, number in counts_of(job.kind, job.counts)]
 
 
 @register.filter
