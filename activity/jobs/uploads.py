@@ -6,6 +6,7 @@ import codecs
 import errno
 import hashlib
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final, cast
@@ -38,7 +39,7 @@ _MAGIC: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Upload:
     """What was sent. `encoding` is how its text is written, by its first bytes, else UTF-8 where all of it is, else Windows-1252."""
 
@@ -94,22 +95,32 @@ def _keep(blocks: Iterator[bytes], *, name: str, charset: str) -> Upload:
             digest.update(block)
             file.write(block)
         file.flush()
+    except UploadRefused:
+        file.close()
+        raise
     except OSError as error:
         file.close()
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise UploadRefused("There is no room for the file right now. Try again later.", status=507) from error
         raise
-    utf8 = _fed(utf8, b"", final=True)
-    encoding = _encoding(start, is_utf8=utf8 is not None, charset=charset)
-    if not size:
+    is_utf8 = _fed(utf8, b"", final=True) is not None
+    file.seek(0)
+    upload = Upload(
+        file, name.replace("\0", ""), size, digest.hexdigest(), _encoding(start, is_utf8=is_utf8, charset=charset)
+    )
+    weakref.finalize(upload, file.close)  # it goes with the request
+    _check_is_text(upload, start, has_nul=has_nul)
+    return upload
+
+
+def _check_is_text(upload: Upload, start: bytes, *, has_nul: bool) -> None:
+    if not upload.size:
         raise UploadRefused("The file is empty.")
     for magic, what in _MAGIC.items():
         if start.startswith(magic):
             raise UploadRefused(f"This isn't CSV: it looks like {what}.")
-    if has_nul and encoding != "utf-16":
+    if has_nul and upload.encoding != "utf-16":
         raise UploadRefused("This isn't CSV: it holds bytes that no text has.")
-    file.seek(0)
-    return Upload(file, name.replace("\0", ""), size, digest.hexdigest(), encoding)
 
 
 def too_large() -> UploadRefused:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from tenants.devstack.errors import PartFailed
 from tenants.devstack.folder import DataFolder
@@ -82,7 +83,11 @@ class Worker(Application):
     def is_ready(self) -> bool:
         try:
             return bool(self._broker.control.ping(destination=[self.node], timeout=0.3))
-        except (OSError, OperationalError):
+        except (
+            OSError,
+            OperationalError,
+            RedisError,
+        ):  # kombu lets through what a connection to a former Valkey raises
             return False
 
 

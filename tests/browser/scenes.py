@@ -124,6 +124,26 @@ def confirm(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def import_refused(page: Page, stage: Stage) -> None:
+    """A file that isn't one of members."""
+    page.goto(f"{stage.tenant}/members/import")
+    _choose(page, "name,role\nAda,admin\n")
+    expect(page.get_by_role("alert").filter(has_text="The first line")).to_be_visible()
+
+
+def job_with_report(page: Page, stage: Stage) -> None:
+    """An import that has ended, with rows that it didn't take."""
+    page.goto(f"{stage.tenant}/members/import")
+    _choose(page, "email;name\nhedy@example.com;Hedy Lamarr\nnobody;No Address\nHEDY@example.com;Again\n")
+    expect(page.get_by_role("heading", name="Rows that were not taken")).to_be_visible()
+
+
+def _choose(page: Page, text: str) -> None:
+    file: Any = {"name": "people.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    page.get_by_label("CSV file").set_input_files(file)
+    page.get_by_role("button", name="Import").click()
+
+
 def _go(page: Page, url: str) -> None:
     page.goto(url)
 
@@ -153,6 +173,11 @@ SIGNED_IN: dict[str, Scene] = {
     "activity": on_tenant("/activity"),
     "activity-event": event_with_data,
     "activity-nothing": on_tenant("/activity?action=no.such.action"),
+    "jobs-nothing": on_tenant("/jobs?state=failed"),
+    "members-import": on_tenant("/members/import"),
+    "members-import-refused": import_refused,
+    "job": job_with_report,
+    "jobs": on_tenant("/jobs"),
     "tokens": on_tenant("/tokens"),
     "token-created": new_token,
     "settings": on_tenant("/settings"),
@@ -168,5 +193,6 @@ OPERATOR: dict[str, Scene] = {
     "admin": operator_sign_in,
     "admin-tenants": on_control("/admin/tenants/tenant/"),
     "admin-servers": on_control("/admin/tenants/server/"),
+    "admin-jobs": on_control("/admin/tenants/jobsummary/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }

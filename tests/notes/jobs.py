@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 from pydantic import BaseModel, ConfigDict
 
-from activity.jobs.kinds import job_kind
+from activity.jobs.kinds import NoParams, job_kind
 from activity.jobs.run import Run
 from tests.notes.models import Note
 
@@ -32,3 +34,9 @@ def notes_write(run: Run, params: WriteParams) -> None:
             run.done = number + 1
             run.counts["written"] += 1
             run.saved = {"next": number + 1}
+
+
+@job_kind("notes.die", title="Die", verb="jobs.write")
+def notes_die(run: Run, params: NoParams) -> None:
+    """End the process that runs it, as one does that runs out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
