@@ -31,7 +31,11 @@ class Raise:
 @pytest.fixture
 def losing_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control's connection, which holds the test's transaction, is left when the runner closes those that are lost."""
-    monkeypatch.setattr(runner, "close_old_connections", lambda: connection.close_if_unusable_or_obsolete())
+
+    def close() -> None:
+        connection.close_if_unusable_or_obsolete()
+
+    monkeypatch.setattr(runner, "close_old_connections", close)
 
 
 def lose_the_database(*_: Any, **__: Any) -> None:

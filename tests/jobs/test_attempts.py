@@ -69,8 +69,8 @@ def test_progress_gives_three_attempts_more(lasting: Lasting, kinds: Kinds) -> N
 
     with use_tenant(lasting.ref):
         job = job_start(kind=kinds.add(work))
-    states = [run(lasting.ref, job.pk).state for _ in range(6)]
-    assert states == ["queued"] * 5 + ["failed"]
+    states = [run(lasting.ref, job.pk).state for _ in range(7)]
+    assert states == ["queued"] * 6 + ["failed"]
     with use_tenant(lasting.ref):
         assert Job.objects.get(pk=job.pk).done == 1
 

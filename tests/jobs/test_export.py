@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,14 +32,13 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def people(lasting: Lasting, django_db_blocker: Any) -> Iterator[list[User]]:
+def people(lasting: Lasting, django_db_blocker: Any) -> list[User]:
     """Everybody of the lasting tenant, oldest first, with names that are hard to write."""
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         for number, name in enumerate(NAMES):
             person = User.objects.create_user(f"out{number}@example.com", None, name=name, role="viewer")
         User.objects.filter(pk=person.pk).update(is_active=False, last_login=timezone.now())
-        found = list(User.objects.order_by("created_at", "id"))
-    yield found
+        return list(User.objects.order_by("created_at", "id"))
 
 
 def moment(value: datetime | None) -> str:
