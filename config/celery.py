@@ -17,7 +17,6 @@ import structlog
 from celery import Celery, signals
 from django.dispatch import receiver
 from django_structlog.celery import signals as publish_signals
-from kombu.transport import redis as redis_transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 if "celery" in Path(sys.argv[0]).parts[-2:]:  # the `celery` command, or `python -m celery`
@@ -27,10 +26,6 @@ app = Celery("tenantry", task_cls="tenants.task:TenantTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add("django_structlog.celery.steps:DjangoStructLogInitStep")
-
-# kombu would put back what the worker holds whenever it closes a connection. When Valkey has gone away that raises (5.7: `hostname` of
-# None) and ends the worker with its jobs. A message is a hint: what isn't put back is swept for.
-redis_transport.Channel.do_restore = False
 
 _DRAIN_SECONDS = 5.0
 

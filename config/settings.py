@@ -262,6 +262,7 @@ DOWNLOAD_TIMEOUT = 15 * 60 * 1000  # milliseconds that a streamed download, or a
 
 # A message is a hint and the row in Postgres the truth, so a lost one costs time and a repeated one changes nothing.
 CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT = "config.broker:Transport"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the broker may be away for as long as it takes
 CELERY_BROKER_CONNECTION_TIMEOUT = 2.0

@@ -20,6 +20,7 @@ def test_jobs_end_though_valkey_is_killed_meanwhile(system: System) -> None:
         sent = client.post("/api/v1/members/import", content=f"email\n{rows}", headers={"Content-Type": "text/csv"})
         job = sent.json()
         wait_for(lambda: client.get(f"/api/v1/jobs/{job['id']}").json()["done"] > 0, timeout=30, what="progress")
+        worker = system["pids"]["worker"]
         former = system.kill("redis")
         second = client.post("/api/v1/jobs", json={"kind": "members.export", "params": {"q": prefix}})
         assert second.status_code == 202
@@ -29,3 +30,4 @@ def test_jobs_end_though_valkey_is_killed_meanwhile(system: System) -> None:
         export = finished(client, second.json())
         assert export["state"] == "succeeded"
         assert export["done"] == 60_000
+    assert system.reload()["pids"]["worker"] == worker  # it went on: neither it nor its jobs were started anew
