@@ -7,10 +7,11 @@ from typing import Any, Final, Literal
 
 from django.db import connections, router
 from django.http import HttpRequest, StreamingHttpResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from accounts import selectors
 from accounts.models import User
+from activity.jobs.downloads import CONTENT_TYPES
 from activity.jobs.run import Run
 from activity.jobs.spreadsheets import guarded
 from tenants.db.copying import copy_rows
@@ -20,7 +21,6 @@ Format = Literal["csv", "ndjson"]
 RoleName = Literal["owner", "admin", "member", "viewer", ""]
 
 KIND: Final = "members.export"
-CONTENT_TYPES: Final[dict[str, str]] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
 _COLUMNS: Final = ("id", "email", "name", "role", "is_active", "created_at", "last_login")
 _MOMENT: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -52,7 +52,7 @@ class ExportParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Format = "csv"
-    q: str = ""
+    q: str = Field("", max_length=200)
     role: RoleName = ""
 
 
@@ -73,7 +73,7 @@ def member_rows(format: Format, *, q: str = "", role: str = "") -> Iterator[byte
 def download(request: HttpRequest, format: Format, *, q: str = "", role: str = "") -> StreamingHttpResponse:  # noqa: A002
     """The members as a file, made while it is sent."""
     rows = member_rows(format, q=q, role=role)
-    return streamed(request, rows, content_type=CONTENT_TYPES[format], filename=f"members.{format}")
+    return streamed(request, rows, content_type=CONTENT_TYPES[f".{format}"], filename=f"members.{format}")
 
 
 def members_export(run: Run, params: ExportParams) -> None:

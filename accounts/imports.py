@@ -38,31 +38,32 @@ _ROLES: Final = {role.value for role in Role}
 
 _STAGE: Final = "COPY accounts_importedrow (job_id, number, email, name, role) FROM STDIN"
 
-# What of the batch isn't taken: an address that an earlier row has, and owners, who aren't changed by a file.
-_REFUSED: Final = """
-SELECT * FROM (
-SELECT number, email AS value, 'email' AS "column", 'Row ' || first || ' has this address already; the first one counts.' AS reason FROM (
+# Rows about owners aren't taken: an import makes none, and changes none. They leave the rows that count before repeats are looked for.
+_OWNERS: Final = """
+DELETE FROM accounts_importedrow AS row USING (
+    SELECT staged.number, member.role = 'owner' AS is_owner, coalesce(staged.name, member.name) <> member.name
+        OR coalesce(staged.role, member.role) <> member.role AS is_change
+    FROM accounts_importedrow AS staged
+    LEFT JOIN LATERAL (
+        SELECT name, role FROM accounts_user AS found WHERE lower(found.email) = lower(staged.email) LIMIT 1
+    ) AS member ON true
+    WHERE staged.job_id = %(job)s AND staged.number > %(after)s
+) AS looked_up
+WHERE row.job_id = %(job)s AND row.number = looked_up.number
+    AND (looked_up.is_owner AND looked_up.is_change OR row.role = 'owner' AND looked_up.is_owner IS NOT TRUE)
+RETURNING row.number, CASE WHEN looked_up.is_owner THEN 'email' ELSE 'role' END,
+    CASE WHEN looked_up.is_owner THEN row.email ELSE row.role END,
+    CASE WHEN looked_up.is_owner THEN 'This is an owner, whom an import doesn''t change. Use the member''s own page.'
+        ELSE 'An import makes no owners. Use admin, member or viewer, or leave it empty.' END
+"""
+_REPEATS: Final = """
+SELECT number, 'email', email, 'Row ' || first || ' has this address already; the first one counts.' FROM (
     SELECT row.number, row.email, (
         SELECT min(earlier.number) FROM accounts_importedrow AS earlier
         WHERE earlier.job_id = row.job_id AND lower(earlier.email) = lower(row.email) AND earlier.number < row.number
     ) AS first
     FROM accounts_importedrow AS row WHERE row.job_id = %(job)s AND row.number > %(after)s
 ) AS numbered WHERE first IS NOT NULL
-UNION ALL
-SELECT row.number, row.email, 'email', 'This is an owner, whom an import doesn''t change. Use the member''s own page.'
-FROM accounts_importedrow AS row
-JOIN LATERAL (
-    SELECT name, role FROM accounts_user AS found WHERE lower(found.email) = lower(row.email) LIMIT 1
-) AS member ON true
-WHERE row.job_id = %(job)s AND row.number > %(after)s AND member.role = 'owner'
-    AND (coalesce(row.name, member.name) <> member.name OR coalesce(row.role, member.role) <> member.role)
-UNION ALL
-SELECT row.number, row.role, 'role', 'An import makes no owners. Use admin, member or viewer, or leave it empty.'
-FROM accounts_importedrow AS row
-WHERE row.job_id = %(job)s AND row.number > %(after)s AND row.role = 'owner' AND NOT EXISTS (
-    SELECT 1 FROM accounts_user AS found WHERE lower(found.email) = lower(row.email) AND found.role = 'owner'
-)
-) AS refused ORDER BY number
 """
 
 # LIMIT 1 has the planner look each address up in the index: joined freely it reads all members for each batch.
@@ -168,10 +169,11 @@ def _take(run: Run, batch: Sequence[Row], layout: Layout, *, after: int) -> None
                 else:
                     copy.write_row((run.job.pk, row.number, *_values(row, layout)))
         facts: dict[str, Any] = {"job": run.job.pk, "after": after}
-        cursor.execute(_REFUSED, facts)
-        for number, value, column, reason in cursor.fetchall():
-            refused.add(number)
-            run.problem(number, column, value, reason)
+        for statement in (_OWNERS, _REPEATS):
+            cursor.execute(statement, facts)
+            for number, column, value, reason in cursor.fetchall():
+                refused.add(number)
+                run.problem(number, column, value, reason)
         cursor.execute(_TAKE, {**facts, "refused": list(refused)})
         created, updated, taken = cursor.fetchone()
     run.counts.update(created=created, updated=updated, unchanged=taken - created - updated, refused=len(refused))

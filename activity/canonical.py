@@ -82,6 +82,14 @@ def normal_form(
     return document, encoded
 
 
+def plain_form(value: Any, path: str) -> Any:
+    """A value as it would be kept within an event's data. Raises EventInvalid for what can't be held, by its place below `path`."""
+    try:
+        return _value(value, path, 0)
+    except _Refused as refusal:
+        raise EventInvalid({refusal.path: [refusal.sentence]}) from None
+
+
 def moment_text(at: datetime) -> str:
     """A moment in its normal form: UTC, in milliseconds, of fixed width, so that texts sort as moments do."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 import structlog
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path
 from ninja import NinjaAPI, Swagger
@@ -88,7 +89,7 @@ unknown_route.csrf_exempt = True  # type: ignore[attr-defined]  # it changes not
 
 
 def _tenantry_error(request: HttpRequest, error: TenantryError) -> HttpResponse:
-    if error.status >= 500 and error.status != 503:
+    if error.status >= 500 and error.status not in {503, 507}:
         return _unexpected(request, error)
     return problem_response(
         request,
@@ -131,6 +132,12 @@ def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
     return problem_response(request, status=413, detail="The body is too large.")
 
 
+def _unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The body can't be read: the client went away, or what it sent isn't the form that it says."""
+    log.info("api_body_unreadable", error=type(error).__name__)
+    return problem_response(request, status=400, detail="The body isn't whole, or isn't what its Content-Type says.")
+
+
 def _busy(request: HttpRequest, error: Exception) -> HttpResponse:
     """A database, or the way to it, is away or full: the same request may be sent again."""
     log.warning("api_unavailable", error=type(error).__name__)
@@ -157,6 +164,9 @@ ERRORS: dict[type[Exception], Handler] = {
     PermissionDenied: _forbidden,
     Http404: _not_found,
     RequestDataTooBig: _too_big,
+    MultiPartParserError: _unreadable,
+    SuspiciousOperation: _unreadable,  # too many fields or files, among others
+    UnreadablePostError: _unreadable,
     TenantryError: _tenantry_error,
     PoolTimeout: _busy,
     TooManyRequests: _busy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import get_args
 
 from django.conf import settings
 from django.contrib import messages
@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 
 from accounts import exports, imports
 from accounts.access import MemberRequest, read_access, write_access
-from activity.jobs.errors import UploadRefused
+from activity.jobs.errors import ParametersInvalid, UploadRefused
 from activity.jobs.services import job_start
 
 
@@ -34,12 +34,15 @@ def members_import_start(request: MemberRequest) -> HttpResponse:
 @write_access("jobs.write")
 def members_export(request: MemberRequest) -> HttpResponse:
     """Start an export; the filter of the list goes along."""
-    format_ = request.POST.get("format", "csv")
-    if format_ not in exports.CONTENT_TYPES:
+    params = {"format": request.POST.get("format", "csv"), "q": request.POST.get("q", "").strip()[:200]}
+    if params["format"] not in get_args(exports.Format):
         messages.error(request, "Choose CSV or NDJSON.")
         return redirect("member_list")
-    params = exports.ExportParams(format=cast(exports.Format, format_), q=request.POST.get("q", "").strip()[:200])
-    job = job_start(kind=exports.KIND, params=params.model_dump())
+    try:
+        job = job_start(kind=exports.KIND, params=params)
+    except ParametersInvalid as refusal:
+        messages.error(request, refusal.message)
+        return redirect("member_list")
     return redirect("job_detail", job.pk)
 
 

@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 from activity.api import caller
 from activity.jobs import selectors, services
 from activity.jobs.downloads import report_response, result_response
-from activity.jobs.kinds import kind_of
+from activity.jobs.kinds import kind_of, verb_of
 from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut
 
 router = Router(tags=["Jobs"])
@@ -44,7 +44,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
     """One that runs ends within two seconds. What it has done by then stays."""
     job = selectors.job_get(job_id)
     caller(request).require("jobs.write")
-    caller(request).require(kind_of(job.kind).verb)
+    caller(request).require(verb_of(job.kind))
     return JobOut.of(services.job_cancel(job=job))
 
 
@@ -52,7 +52,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
 def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
     job = selectors.job_get(job_id)
     caller(request).require("jobs.read")
-    caller(request).require(kind_of(job.kind).verb)
+    caller(request).require(verb_of(job.kind))
     return result_response(job)
 
 
@@ -61,5 +61,5 @@ def job_report(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
     """Columns: row (as a spreadsheet numbers them, the header being 1), column, value, reason."""
     job = selectors.job_get(job_id)
     caller(request).require("jobs.read")
-    caller(request).require(kind_of(job.kind).verb)
+    caller(request).require(verb_of(job.kind))
     return report_response(request, job)

@@ -75,7 +75,7 @@ def rows(file: IO[bytes], layout: Layout) -> Iterator[Row]:
                 yield Row(number, cells)
     except csv.Error as error:
         raise JobFailed(f"Row {last + 1} can't be read as CSV: {error}. Is a quotation mark not closed?") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise JobFailed(f"Behind row {last} there are bytes that aren't {layout.encoding} text.") from None
 
 
@@ -98,9 +98,15 @@ def _lines(file: IO[bytes], encoding: str) -> Iterator[str]:
 def _header(file: IO[bytes], encoding: str, separator: str) -> list[str]:
     try:
         cells = next(_records(file, encoding, separator), [])
-    except (csv.Error, UnicodeDecodeError):
+    except csv.Error:
         return []
-    return [] if cells == [_END] else cells
+    except UnicodeError:
+        raise UploadRefused(f"The file isn't {encoding} text. Save it as CSV in UTF-8, and send that.") from None
+    if cells == [_END]:
+        return []
+    if cells and cells[-1].endswith(_END):
+        raise UploadRefused("The first line opens a quotation mark that is never closed.")
+    return cells
 
 
 def _columns(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from django.http import FileResponse, HttpRequest
@@ -9,11 +10,13 @@ from django.http.response import HttpResponseBase
 
 from activity.jobs import files
 from activity.jobs.errors import JobNotFound
-from activity.jobs.kinds import kind_of
+from activity.jobs.kinds import find_kind
 from activity.jobs.models import Job
 from activity.jobs.spreadsheets import guarded
 from tenants.db.copying import copy_rows
 from tenants.streaming import streamed
+
+CONTENT_TYPES: Final = {".csv": "text/csv; charset=utf-8", ".ndjson": "application/x-ndjson"}
 
 _REPORT: Final = f"""
 COPY (
@@ -30,7 +33,8 @@ def result_response(job: Job) -> HttpResponseBase:
         file: Any = files.open_result(job)
     except FileNotFoundError:
         raise JobNotFound("file") from None
-    response = FileResponse(file, as_attachment=True, filename=job.result_name)
+    content_type = CONTENT_TYPES.get(Path(job.result_name).suffix, "application/octet-stream")
+    response = FileResponse(file, as_attachment=True, filename=job.result_name, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -38,7 +42,8 @@ def result_response(job: Job) -> HttpResponseBase:
 
 def report_response(request: HttpRequest, job: Job) -> HttpResponseBase:
     """What the job didn't take, by row and column, streamed as CSV. Raises JobNotFound for a kind that has no report."""
-    if not kind_of(job.kind).has_report:
+    kind = find_kind(job.kind)
+    if kind is None or not kind.has_report:
         raise JobNotFound("report")
     rows = copy_rows(_REPORT, [job.pk])
     return streamed(request, rows, content_type="text/csv; charset=utf-8", filename="report.csv")

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from activity.canonical import plain_form
+from activity.errors import EventInvalid
 from activity.jobs.errors import KindUnknown, ParametersInvalid
 
 if TYPE_CHECKING:
@@ -53,13 +55,17 @@ class Kind:
     def parse(self, params: Mapping[str, Any]) -> BaseModel:
         """The parameters with their types. Raises ParametersInvalid."""
         try:
-            return self.params.model_validate(params)
+            parsed = self.params.model_validate(params)
+            plain_form(parsed.model_dump(mode="json"), "params")
+        except EventInvalid as error:  # what neither the row nor the event could hold
+            raise ParametersInvalid(error.errors) from None
         except ValidationError as error:
             fields: dict[str, list[str]] = {}
             for found in error.errors():
                 place = ".".join(["params", *(str(part) for part in found["loc"])])
                 fields.setdefault(place, []).append(found["msg"])
             raise ParametersInvalid(fields) from None
+        return parsed
 
 
 _kinds: dict[str, Kind] = {}
@@ -91,6 +97,17 @@ def kind_of(name: str) -> Kind:
         known = ", ".join(sorted(kind.name for kind in _kinds.values() if not kind.upload_at))
         raise KindUnknown(f"There is no kind of job with this name; known are {known}.")
     return kind
+
+
+def find_kind(name: str) -> Kind | None:
+    """The kind of that name, or None: a job may be of a kind that this release no longer has."""
+    return _kinds.get(name)
+
+
+def verb_of(name: str) -> str:
+    """What one must be allowed, to cancel a job of that kind and to see what it made; `jobs.write` for a kind that is no longer there."""
+    kind = _kinds.get(name)
+    return "jobs.write" if kind is None else kind.verb
 
 
 def title_of(name: str) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from activity.jobs.kinds import kind_of
+from activity.jobs.kinds import find_kind
 from activity.jobs.models import Job
 
 StateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -47,6 +47,7 @@ class JobOut(Schema):
     def of(job: Job) -> dict[str, Any]:
         """A job as the API shows it."""
         path = f"/api/v1/jobs/{job.pk}"
+        kind = find_kind(job.kind)
         return {
             "id": job.pk,
             "kind": job.kind,
@@ -59,7 +60,7 @@ class JobOut(Schema):
             "started_at": job.started_at,
             "finished_at": job.finished_at,
             "result_url": f"{path}/result" if job.result_file else None,
-            "report_url": f"{path}/report" if kind_of(job.kind).has_report else None,
+            "report_url": f"{path}/report" if kind is not None and kind.has_report else None,
         }
 
 

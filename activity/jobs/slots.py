@@ -48,28 +48,43 @@ def slot() -> Iterator[bool]:
         yield _mine is not None
     finally:
         if _mine is not None:
-            _write(_mine, 0, 0.0)
+            _write_if_mine(0, 0.0)
             _mine = None
 
 
 def stamp() -> None:
     """Say that the job in this process's slot goes on."""
-    mine = _mine
-    if mine is not None:
-        _write(mine, os.getpid(), time.monotonic())
+    if _mine is not None:
+        _write_if_mine(os.getpid(), time.monotonic())
 
 
 def _take() -> int | None:
     assert _count is not None
-    assert _lock is not None
-    fcntl.lockf(_lock, fcntl.LOCK_EX)  # this process's own, though the file is inherited; it ends with the process
-    try:
+    with _locked():
         for number in range(_count):
             pid, stamped_at = _SLOT.unpack_from(_memory, number * _SLOT.size)
             if not pid or not _is_alive(pid) or time.monotonic() - stamped_at > settings.JOB_LEASE:
                 _write(number, os.getpid(), time.monotonic())
                 return number
-        return None
+    return None
+
+
+def _write_if_mine(pid: int, stamped_at: float) -> None:
+    """Change this process's slot, unless somebody has taken it over: a process that was stopped wakes up without one."""
+    mine = _mine
+    if mine is not None:
+        with _locked():
+            if _SLOT.unpack_from(_memory, mine * _SLOT.size)[0] == os.getpid():
+                _write(mine, pid, stamped_at)
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """One process at a time. The lock is a process's own, though the file is inherited, and ends with it."""
+    assert _lock is not None
+    fcntl.lockf(_lock, fcntl.LOCK_EX)
+    try:
+        yield
     finally:
         fcntl.lockf(_lock, fcntl.LOCK_UN)
 

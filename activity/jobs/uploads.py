@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import hashlib
 import tempfile
@@ -28,6 +29,32 @@ _BODY_TYPES: Final = {
     "application/x-www-form-urlencoded",  # what curl calls the body of --data-binary
 }
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# What a charset may say; anything else is as good as nothing said. UTF-16 without a mark has an order all the same.
+_ENCODINGS: Final = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "utf-8",
+    "ascii": "utf-8",
+    "utf-16": "utf-16-le",
+    "utf-16le": "utf-16-le",
+    "utf-16-le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+    "utf-16-be": "utf-16-be",
+    "windows-1252": "cp1252",
+    "cp1252": "cp1252",
+    "iso-8859-1": "cp1252",  # as browsers read it
+    "latin-1": "cp1252",
+    "iso-8859-15": "iso8859-15",
+    "windows-1250": "cp1250",
+    "iso-8859-2": "iso8859-2",
+    "windows-1251": "cp1251",
+    "macintosh": "mac-roman",
+    "shift-jis": "shift-jis",
+    "gb18030": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5",
+    "euc-kr": "euc-kr",
+}
 _MAGIC: Final = {
     b"PK\x03\x04": "an Excel workbook or a ZIP file; save it as CSV first",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV first",
@@ -63,7 +90,12 @@ def _receive(request: HttpRequest) -> Upload:
         part = request.FILES.get("file")
         if part is None:
             raise UploadRefused("Choose a file; a form sends it in the field file.")
-        return _keep(part.chunks(BLOCK), name=part.name or "upload", charset=part.charset or "")
+        charset: Any = part.charset or ""  # bytes, whatever Django's stubs say
+        return _keep(
+            part.chunks(BLOCK),
+            name=part.name or "upload",
+            charset=charset.decode("ascii", "replace") if isinstance(charset, bytes) else charset,
+        )
     if request.content_type not in _BODY_TYPES:
         raise UploadRefused(
             "Send CSV, as the body (Content-Type: text/csv) or as the field file of a form.", status=415
@@ -95,13 +127,13 @@ def _keep(blocks: Iterator[bytes], *, name: str, charset: str) -> Upload:
             digest.update(block)
             file.write(block)
         file.flush()
-    except UploadRefused:
-        file.close()
-        raise
     except OSError as error:
-        file.close()
+        _discard(file)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise UploadRefused("There is no room for the file right now. Try again later.", status=507) from error
+        raise
+    except BaseException:
+        _discard(file)
         raise
     is_utf8 = _fed(utf8, b"", final=True) is not None
     file.seek(0)
@@ -113,13 +145,19 @@ def _keep(blocks: Iterator[bytes], *, name: str, charset: str) -> Upload:
     return upload
 
 
+def _discard(file: IO[bytes]) -> None:
+    """Close a file that isn't wanted any more, whatever of it can't be written."""
+    with contextlib.suppress(OSError):
+        file.close()
+
+
 def _check_is_text(upload: Upload, start: bytes, *, has_nul: bool) -> None:
     if not upload.size:
         raise UploadRefused("The file is empty.")
     for magic, what in _MAGIC.items():
         if start.startswith(magic):
             raise UploadRefused(f"This isn't CSV: it looks like {what}.")
-    if has_nul and upload.encoding != "utf-16":
+    if has_nul and not upload.encoding.startswith("utf-16"):
         raise UploadRefused("This isn't CSV: it holds bytes that no text has.")
 
 
@@ -145,9 +183,7 @@ def _encoding(start: bytes, *, is_utf8: bool, charset: str) -> str:
     for mark, encoding in _BOMS.items():
         if start.startswith(mark):
             return encoding
-    if charset:
-        try:
-            return codecs.lookup(charset.strip("\"'")).name
-        except LookupError:
-            pass
+    name = _ENCODINGS.get(charset.strip("\"' ").lower().replace("_", "-"))
+    if name is not None:
+        return name
     return "utf-8" if is_utf8 else "cp1252"

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 
 from activity.jobs import selectors, services
 from activity.jobs.errors import JobFinished, JobNotFound
-from activity.jobs.kinds import all_kinds, kind_of
+from activity.jobs.kinds import all_kinds, find_kind, verb_of
 from activity.jobs.models import Job
 from tenants.pages import BadCursor
 
@@ -47,8 +47,8 @@ def job_list(request: HttpRequest) -> HttpResponse:
 def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job. While it isn't finished, the page asks for what moves every second."""
     job = _get(job_id)
-    facts: dict[str, Any] = {"job": job, "kind": kind_of(job.kind), "may_act": _may(request, job)}
-    if facts["kind"].has_report and facts["may_act"]:
+    facts: dict[str, Any] = {"job": job, "kind": find_kind(job.kind), "may_act": _may(request, job)}
+    if facts["kind"] is not None and facts["kind"].has_report and facts["may_act"]:
         facts |= {"problems": selectors.problems_first(job), "problems_count": selectors.problems_count(job)}
     template = "jobs/progress.html" if getattr(request, "htmx", None) else "jobs/job.html"
     return render(request, template, facts)
@@ -58,7 +58,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Cancel a job."""
     job = _get(job_id)
     if not _may(request, job):
-        raise PermissionDenied(f"This needs the permission {kind_of(job.kind).verb}.")
+        raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
     try:
         services.job_cancel(job=job)
     except JobFinished as refusal:
@@ -74,5 +74,4 @@ def _get(job_id: UUID) -> Job:
 
 
 def _may(request: HttpRequest, job: Job) -> bool:
-    verbs = cast(JobsRequest, request).verbs
-    return kind_of(job.kind).verb in verbs
+    return verb_of(job.kind) in cast(JobsRequest, request).verbs

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,15 @@ from activity.models import OutboxEvent
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.notes.models import Note
+from tests.operations.processes import ROOT
+
+
+@pytest.fixture
+def collected_static_for_faults() -> None:
+    """The static files where `web` serves them from."""
+    if not (Path(settings.STATIC_ROOT) / "staticfiles.json").exists():
+        command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 @pytest.fixture
