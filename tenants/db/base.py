@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
 
-from tenants.db.pool import Connection, ServerPool
+from tenants.db.connection import Connection, WatchedCursor
+from tenants.db.pool import ServerPool
 from tenants.db.pools import Endpoint, pool_of
 from tenants.errors import WrongDatabase
 from tenants.refs import CONTROL, owner_of
@@ -32,6 +32,10 @@ def startup_options() -> str:
         f"-c timezone=UTC -c statement_timeout={settings.STATEMENT_TIMEOUT} -c lock_timeout={settings.LOCK_TIMEOUT}"
         f" -c idle_in_transaction_session_timeout={settings.IDLE_IN_TRANSACTION_TIMEOUT}"
     )
+
+
+class Cursor(WatchedCursor, base.Cursor):  # type: ignore[misc]  # django-stubs doesn't know it
+    """Django's cursor, which tells the connection what leaves nothing in the session."""
 
 
 class RoutePool:
@@ -55,7 +59,7 @@ class RoutePool:
 
     def connect(self) -> Connection:
         """Open a connection and have it prove that it is in the right database. Raises WrongDatabase if it isn't."""
-        connection = psycopg.connect(autocommit=True, **self._connect_kwargs)
+        connection = Connection.connect(autocommit=True, **self._connect_kwargs)
         try:
             row = connection.execute("SELECT current_database()").fetchone()
             assert row is not None

@@ -12,7 +12,8 @@ from psycopg_pool import ConnectionPool
 
 from accounts.models import User
 from tenants.context import use_tenant
-from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.books import PoolLimits
+from tenants.db.pool import ServerPool
 from tenants.refs import TenantRef
 from tests.tenants.conftest import DatabaseRoute, primary_url
 

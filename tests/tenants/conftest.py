@@ -12,7 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.connection import Connection
+from tenants.db.books import PoolLimits
+from tenants.db.pool import ServerPool
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class DatabaseRoute:
     def owner(self) -> str:
         return self.database
 
-    def connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
+    def connect(self) -> Connection:
+        return Connection.connect(
             primary_url(), dbname=self.database, application_name=self.application_name, autocommit=True
         )
 
