@@ -105,9 +105,7 @@ def test_checkout_and_return_beside_psycopg_pool() -> None:
     mine.close()
 
 
-def test_a_get_in_a_tenant_beside_plain_django(
-    committed_tenant: TenantRef, django_db_blocker: DjangoDbBlocker
-) -> None:
+def test_a_get_in_a_tenant_beside_plain_django(committed_tenant: TenantRef, django_db_blocker: DjangoDbBlocker) -> None:
     """Entered, borrowed, given back and left for each `get()`; the peer borrows from its native pool and gives back, too."""
     with django_db_blocker.unblock():
         with use_tenant(committed_tenant):

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tenants.db.connection import Connection
 from tenants.db.books import PoolLimits
+from tenants.db.connection import Connection
 from tenants.db.pool import ServerPool
 
 
@@ -23,6 +23,7 @@ class DatabaseRoute:
 
     database: str
     application_name: str = "pool-test"
+    url: str = ""
 
     @property
     def alias(self) -> str:
@@ -34,7 +35,12 @@ class DatabaseRoute:
 
     def connect(self) -> Connection:
         return Connection.connect(
-            primary_url(), dbname=self.database, application_name=self.application_name, autocommit=True
+            self.url or primary_url(),
+            dbname=self.database,
+            application_name=self.application_name,
+            autocommit=True,
+            connect_timeout=3,
+            prepare_threshold=None,  # as Django has it
         )
 
 
