@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from django.conf import settings
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, compiler
+from django.utils.functional import cached_property
 
-from tenants.db.pool import Connection, ServerPool
+from tenants import context
+from tenants.db.connection import Connection, WatchedCursor
 from tenants.db.pools import Endpoint, pool_of
-from tenants.errors import WrongDatabase
+from tenants.errors import CrossTenant, NoTenant, WrongDatabase
 from tenants.refs import CONTROL, owner_of
 
 # libpq's defaults wait for minutes on a peer that is gone. Seconds, and milliseconds for the last one.
@@ -34,33 +36,51 @@ def startup_options() -> str:
     )
 
 
-class RoutePool:
-    """What one wrapper sees of an endpoint's pool: a pool for its own database. It is the pool's `Route` too."""
+class Cursor(WatchedCursor, base.Cursor):  # type: ignore[misc]  # django-stubs doesn't know it
+    """Django's cursor, which tells the connection what leaves nothing in the session."""
 
-    def __init__(self, endpoint: Endpoint, *, alias: str, connect_kwargs: dict[str, Any]) -> None:
+
+class DatabaseOperations(base.DatabaseOperations):
+    """Django's, which looks its compilers' module up once for each wrapper; ours live for a request."""
+
+    def compiler(self, compiler_name: str) -> Any:
+        return getattr(compiler, compiler_name)
+
+
+class RoutePool:
+    """What one wrapper sees of an endpoint's pool: a pool for its own database. It is the pool's `Route` too.
+
+    `connect_kwargs` are psycopg's, or what makes them: they are needed only where a connection is opened.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, alias: str, connect_kwargs: dict[str, Any] | Callable[[], dict[str, Any]]
+    ) -> None:
         self.endpoint = endpoint
         self.alias = alias
-        self.owner = None if owner_of(alias) == CONTROL.alias else owner_of(alias)
-        self._connect_kwargs = connect_kwargs
+        owner = owner_of(alias)
+        self.owner = None if owner == CONTROL.alias else owner
+        self._given_kwargs = connect_kwargs
 
     def open(self) -> None:
         """There is nothing to open: connections are made when they are borrowed."""
 
     def getconn(self, timeout: float | None = None) -> Connection:
-        return self._pool.getconn(self, timeout)
+        return pool_of(self.endpoint).getconn(self, timeout)
 
     @property
-    def _pool(self) -> ServerPool:
-        return pool_of(self.endpoint)
+    def _connect_kwargs(self) -> dict[str, Any]:
+        return self._given_kwargs() if callable(self._given_kwargs) else self._given_kwargs
 
     def connect(self) -> Connection:
         """Open a connection and have it prove that it is in the right database. Raises WrongDatabase if it isn't."""
-        connection = psycopg.connect(autocommit=True, **self._connect_kwargs)
+        kwargs = self._connect_kwargs
+        connection = Connection.connect(autocommit=True, **kwargs)
         try:
             row = connection.execute("SELECT current_database()").fetchone()
             assert row is not None
-            if row[0] != self._connect_kwargs["dbname"]:
-                raise WrongDatabase(wanted=self._connect_kwargs["dbname"], found=row[0])
+            if row[0] != kwargs["dbname"]:
+                raise WrongDatabase(wanted=kwargs["dbname"], found=row[0])
         except BaseException:
             connection.close()
             raise
@@ -68,28 +88,68 @@ class RoutePool:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection to one database, borrowed from the endpoint's pool for as long as the wrapper is open."""
+    """A connection to one database, borrowed from the endpoint's pool for as long as the wrapper is open.
+
+    A wrapper is made anew each time that a tenant is entered, so that nothing of a request (a transaction, the log of its
+    queries, what it wanted done on commit) is there in the next one. What costs time is left for the moment it is needed.
+    """
+
+    ops_class = DatabaseOperations
 
     def __init__(self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None) -> None:
         super().__init__(settings_dict, alias)
         self._endpoint = endpoint
         self._route_pool: RoutePool | None = None
 
-    @property
+    @cached_property
     def pool(self) -> RoutePool:
-        if self._route_pool is None:
-            if self._endpoint is None:
-                from tenants.servers import control_endpoint
+        if self._endpoint is None:
+            from tenants.servers import control_endpoint
 
-                self._endpoint = control_endpoint()
-            self._route_pool = RoutePool(
-                self._endpoint, alias=self.alias, connect_kwargs=super().get_connection_params()
-            )
+            self._endpoint = control_endpoint()
+        self._route_pool = RoutePool(self._endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs)
         return self._route_pool
 
+    def _connect_kwargs(self) -> dict[str, Any]:
+        """What psycopg connects with. Options of the database's URL come before ours."""
+        return {
+            **NETWORK_OPTIONS,
+            "options": startup_options(),
+            "application_name": application_name(self.alias),
+            **super().get_connection_params(),
+            "cursor_factory": Cursor,
+        }
+
     def get_connection_params(self) -> dict[str, Any]:
-        # The pool keeps the parameters: they are the same for each connection of this alias.
-        return self.pool._connect_kwargs
+        # Django asks for them at each loan; the pool makes them when it opens a connection.
+        return {}
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
+        if self.alias.startswith("t:"):
+            self._check_active()
+        connection: Connection = super().get_new_connection(conn_params)
+        return connection
+
+    def _check_active(self) -> None:
+        """Refuse whoever kept a wrapper of a tenant that isn't active any more: it would open a connection again."""
+        ref = context.active()
+        if ref is None:
+            raise NoTenant(f"A connection of {self.alias!r}")
+        if ref.alias != owner_of(self.alias):
+            raise CrossTenant(
+                what=f"A connection of {self.alias!r}", belongs_to="another tenant or epoch", used_in=str(ref)
+            )
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        if self.connection.autocommit != autocommit:  # the pool lends with autocommit on
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
+
+    def init_connection_state(self) -> None:
+        """Check the server's version once for each endpoint; Django would remember it by alias, for ever."""
+        endpoint = self.pool.endpoint
+        if endpoint.key not in _checked:
+            self.check_database_version_supported()
+            _checked.add(endpoint.key)
 
     def close_pool(self) -> None:
         """The pool is shared by all tenants of the endpoint and ends with the process."""
@@ -102,6 +162,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return False
 
 
+_checked: set[tuple[str, int]] = set()
+
+
+def application_name(of: str) -> str:
+    """What the server's administrators see: the kind of process, and whose connection it is."""
+    return f"tenantry-{settings.TENANTRY_PROCESS} {of}"[:63]
+
+
 def settings_for(*, name: str, user: str, password: str, endpoint: Endpoint, application: str) -> dict[str, Any]:
     """Django's settings of a connection to database `name` of an endpoint, complete as ConnectionHandler would make them."""
     return {
@@ -111,12 +179,7 @@ def settings_for(*, name: str, user: str, password: str, endpoint: Endpoint, app
         "PASSWORD": password,
         "HOST": endpoint.host,
         "PORT": str(endpoint.port),
-        "OPTIONS": {
-            **NETWORK_OPTIONS,
-            **dict(endpoint.options),
-            "options": startup_options(),
-            "application_name": f"tenantry-{settings.TENANTRY_PROCESS} {application}"[:63],
-        },
+        "OPTIONS": {**dict(endpoint.options), "application_name": application_name(application)},
         "ATOMIC_REQUESTS": False,
         "AUTOCOMMIT": True,
         "CONN_MAX_AGE": 0,

@@ -75,9 +75,9 @@ class TenantConnectionHandler(ConnectionHandler):
     def has_open_transaction(self, alias: str) -> bool:
         """Whether a wrapper of this owner is inside an `atomic()` of this thread; those of a TestCase don't count."""
         return any(
-            wrapper.in_atomic_block and any(not block._from_testcase for block in wrapper.atomic_blocks)
+            owner_of(key) == alias and any(not block._from_testcase for block in wrapper.atomic_blocks)
             for key, wrapper in self._connections.__dict__.items()
-            if owner_of(key) == alias
+            if wrapper.in_atomic_block
         )
 
     def release(self, alias: str) -> None:

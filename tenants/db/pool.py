@@ -10,86 +10,36 @@ Here a connection belongs to one tenant's database for its whole life and a borr
 4. a place in the line, first come, first served. A tenant that runs `max_per_tenant` connections is passed over in the line, may
    have few waiting, and for a short time only, so that it can't hold the threads that others need.
 
-There is no thread in here: what must be done is done by those who borrow and return. Words, counters and error classes are
-psycopg_pool's, and it fits Django's DatabaseWrapper as a pool does: `getconn`, and `connection._pool.putconn`.
+A borrower opens a connection itself when its tenant has none, since nothing else could serve it. When the tenant has some, the
+borrower waits in the line for whichever comes first, a returned one or a new one, and a short-lived thread does the opening: at most
+half as many at once as the tenant has, so that a burst of short queries is served by what is there
+(docs/decisions/0006-connections-are-opened-for-the-line.md).
+
+Words, counters and error classes are psycopg_pool's, and it fits Django's DatabaseWrapper as a pool does: `getconn`, and
+`connection._pool.putconn`.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import select
 import threading
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
-import psycopg
 import structlog
-from psycopg.pq import ConnStatus, TransactionStatus
 
+from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter
+from tenants.db.closing import close_and_wait
+from tenants.db.connection import Connection
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
+
+__all__ = ["COUNTERS", "Connection", "PoolLimits", "Route", "ServerPool"]
 
 log = structlog.get_logger(__name__)
 
-Connection = psycopg.Connection[Any]
-
-# Seconds that a server is given to close a connection that we ended, before it stops to count all the same.
-CLOSE_TIMEOUT = 2.0
-# A connection that was idle for longer is asked `SELECT 1` first: a network that swallows packets shows in no socket state.
-CHECK_AFTER_IDLE = 30.0
-
-
-class Route(Protocol):
-    """Where a connection leads: `alias` decides who may reuse it, `owner` whose cap it counts against (None: nobody's)."""
-
-    @property
-    def alias(self) -> str: ...
-    @property
-    def owner(self) -> str | None: ...
-    def connect(self) -> Connection: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """A pool's numbers; times in seconds."""
-
-    max_size: int = 20
-    max_per_tenant: int = 20
-    max_waiting: int = 100
-    max_waiting_per_tenant: int = 1
-    timeout: float = 5.0
-    tenant_timeout: float = 1.0
-    max_idle: float = 300.0
-    max_lifetime: float = 3600.0
-
-
-@dataclass(slots=True, eq=False)
-class _Grant:
-    """The right to one connection: an idle one to reuse, or a place to open one in, perhaps after closing a victim."""
-
-    reuse: Connection | None = None
-    victim: Connection | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    route: Route
-    grant: _Grant | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(slots=True, eq=False)
-class _Loan:
-    """What the pool knows of a connection that it made. Times are monotonic."""
-
-    alias: str
-    owner: str | None
-    expires_at: float
-    lent_at: float = 0.0
-    idle_since: float = 0.0
+# Threads of one pool that open connections for its line, at most.
+MAX_OPENERS = 4
 
 
 class ServerPool:
@@ -98,18 +48,25 @@ class ServerPool:
     def __init__(self, name: str, limits: PoolLimits) -> None:
         self.name = name
         self.limits = limits
+        self.max_size = limits.max_size
+        # Called, outside the lock, when somebody must wait and `max_size` is below that of the limits: more may be leased.
+        self.on_shortage: Callable[[], None] = _do_nothing
+        self._cap = limits.max_per_tenant
         self._lock = threading.Lock()
-        self._loans: dict[Connection, _Loan] = {}
-        # Idle connections, the least recently used first; and the same by alias, the one used last at the right.
+        self._shares: dict[str, Share] = {}
+        self._loans: dict[Connection, Loan] = {}
+        # Idle connections of all tenants, the least recently used first.
         self._idle: OrderedDict[Connection, None] = OrderedDict()
-        self._idle_by_alias: dict[str, deque[Connection]] = {}
-        # Every connection that the server may still hold: idle, lent, being opened, or being closed. Never above max_size.
+        # Every connection that the server may still hold: idle, lent, being opened, or being closed. Above max_size only when
+        # that was lowered, until enough have come back.
         self._size = 0
-        self._running: Counter[str] = Counter()
-        self._waiting: Counter[str] = Counter()
-        self._line: deque[_Waiter] = deque()
+        self._line: deque[Waiter] = deque()
+        # Places booked for the line that no thread has begun to open in yet, and how many threads are at it.
+        self._places: deque[Place] = deque()
+        self._openers = 0
         self._closed = False
-        self._counters: Counter[str] = Counter()
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._usage = self._waited = self._connecting = 0.0  # seconds; the counters of these are in milliseconds
 
     # --- What a borrower asks ------------------------------------------------------------------------------------------
 
@@ -119,256 +76,339 @@ class ServerPool:
         Return it with `putconn`. Raises PoolTimeout, TooManyRequests (at once, when enough are waiting), PoolClosed, and
         psycopg.OperationalError when a new connection can't be opened.
         """
-        waiter = None
         with self._lock:
             self._counters["requests_num"] += 1
-            grant = self._take(route)
-            if grant is None:
-                waiter = self._join_line(route)
-        if waiter is not None:
-            grant = self._wait(waiter, timeout)
-        assert grant is not None
-        connection = self._fulfil(grant, route)
+            if self._closed:
+                raise PoolClosed(pool=self.name)
+            share = self._shares.get(route.alias)
+            if share is None:
+                share = self._shares[route.alias] = Share(route)
+            share.route = route
+            outcome = self._take(share) or self._join_line(share)
+        if isinstance(outcome, Waiter):
+            outcome = self._wait(outcome, timeout)
+        if isinstance(outcome, Place):
+            return self._open_for_borrower(outcome)
+        loan = self._loans[outcome]
+        now = time.monotonic()
+        if not outcome.is_alive(now - loan.idle_since):
+            return self._replace(outcome, share)
+        loan.lent_at = now
+        return outcome
+
+    def _take(self, share: Share) -> Connection | Place | None:
+        """Decide, under the lock, what a borrower gets now. Whatever it gets is booked at once."""
+        if share.lent >= self._cap and share.route.owner is not None:
+            return None
+        if share.idle:
+            connection = share.idle.pop()
+            del self._idle[connection]
+            share.lent += 1
+            return connection
+        if share.lent or share.opening:
+            return None  # one of these may come first: the line decides whether one more is opened
+        place = self._book_place(share)
+        if place is not None:
+            share.lent += 1
+        return place
+
+    def _book_place(self, share: Share) -> Place | None:
+        if self._size < self.max_size:
+            self._size += 1
+            return Place(share)
+        if self._idle and self._size == self.max_size:
+            self._counters["connections_stolen"] += 1
+            return Place(share, former=self._leave_idle(next(iter(self._idle))))
+        return None
+
+    def _join_line(self, share: Share) -> Waiter:
+        waiter = Waiter(share)
+        self._line.append(waiter)
+        share.waiting += 1
+        self._serve_line()
+        owner, waiting = share.route.owner, 0
+        if owner is not None and share.lent + share.waiting > self._cap + self.limits.max_waiting_per_tenant:
+            waiting = share.waiting
+        elif len(self._line) > self.limits.max_waiting and share.opening < share.waiting:
+            waiting = len(self._line)
+        if waiting:
+            self._leave_line(waiter)
+            self._counters["requests_errors"] += 1
+            raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=waiting - 1)
+        self._counters["requests_queued"] += 1
+        return waiter
+
+    def _wait(self, waiter: Waiter, timeout: float | None) -> Connection | Place:
+        share = waiter.share
+        if timeout is None:
+            capped = share.lent >= self._cap and share.route.owner is not None
+            timeout = self.limits.tenant_timeout if capped else self.limits.timeout
+        self._start_openers()
+        if self.max_size < self.limits.max_size:
+            self.on_shortage()
+        started = time.monotonic()
+        try:
+            waiter.ready.wait(timeout)
+        except BaseException:  # such as Celery's soft time limit, which is raised wherever the thread happens to be
+            self._abandon(waiter)
+            raise
+        waited = time.monotonic() - started
+        with self._lock:
+            self._waited += waited
+            outcome = waiter.outcome  # which may have come in the instant in which the time ran out
+            if outcome is None:
+                self._leave_line(waiter)
+                outcome = PoolTimeout(pool=self.name, tenant=share.route.owner or "anyone", waited=waited)
+            if isinstance(outcome, BaseException):
+                self._counters["requests_errors"] += 1
+                raise outcome
+        return outcome
+
+    def _abandon(self, waiter: Waiter) -> None:
+        with self._lock:
+            outcome = waiter.outcome
+            if outcome is None:
+                self._leave_line(waiter)
+        if isinstance(outcome, Connection):
+            self._loans[outcome].lent_at = time.monotonic()
+            self.putconn(outcome)
+        elif isinstance(outcome, Place):
+            self._give_back(outcome, lent=True)
+
+    def _open_for_borrower(self, place: Place) -> Connection:
+        """Open a connection in this thread and lend it. The place is given back when that fails."""
+        try:
+            connection = self._open(place)
+        except BaseException:
+            self._give_back(place, lent=True)
+            raise
         self._loans[connection].lent_at = time.monotonic()
         return connection
 
-    def _take(self, route: Route) -> _Grant | None:
-        """Decide, under the lock, what `route` gets now. Whatever it gets is booked at once."""
-        if self._closed:
-            raise PoolClosed(pool=self.name)
-        if route.owner is not None and self._running[route.owner] >= self.limits.max_per_tenant:
-            return None
-        own = self._idle_by_alias.get(route.alias)
-        if own:
-            grant = _Grant(reuse=self._leave_idle(own[-1]))
-        elif self._size < self.limits.max_size:
-            self._size += 1
-            grant = _Grant()
-        elif self._idle:
-            grant = _Grant(victim=self._leave_idle(next(iter(self._idle))))
-            self._counters["connections_stolen"] += 1
-        else:
-            return None
-        if route.owner is not None:
-            self._running[route.owner] += 1
-        return grant
-
-    def _join_line(self, route: Route) -> _Waiter:
-        owner = route.owner
-        if owner is not None:
-            capped = self._running[owner] >= self.limits.max_per_tenant
-            if capped and self._waiting[owner] >= self.limits.max_waiting_per_tenant:
-                self._counters["requests_errors"] += 1
-                raise TooManyRequests(pool=self.name, tenant=owner, waiting=self._waiting[owner])
-        if len(self._line) >= self.limits.max_waiting:
-            self._counters["requests_errors"] += 1
-            raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=len(self._line))
-        waiter = _Waiter(route)
-        self._line.append(waiter)
-        self._counters["requests_queued"] += 1
-        if owner is not None:
-            self._waiting[owner] += 1
-        return waiter
-
-    def _wait(self, waiter: _Waiter, timeout: float | None) -> _Grant:
-        owner = waiter.route.owner
-        if timeout is None:
-            capped = owner is not None and self._running[owner] >= self.limits.max_per_tenant
-            timeout = self.limits.tenant_timeout if capped else self.limits.timeout
-        started = time.monotonic()
-        waiter.ready.wait(timeout)
-        waited = time.monotonic() - started
+    def _replace(self, dead: Connection, share: Share) -> Connection:
+        """Lend a new connection in the place of one that turned out to be dead."""
         with self._lock:
-            self._counters["requests_wait_ms"] += round(waited * 1000)
-            if waiter.grant is not None:  # granted, be it in the instant in which the time ran out
-                return waiter.grant
-            if waiter in self._line:
-                self._leave_line(waiter)
-            self._counters["requests_errors"] += 1
-        if self._closed:
-            raise PoolClosed(pool=self.name)
-        raise PoolTimeout(pool=self.name, tenant=owner or "anyone", waited=waited)
-
-    def _leave_line(self, waiter: _Waiter) -> None:
-        self._line.remove(waiter)
-        owner = waiter.route.owner
-        if owner is not None:
-            self._waiting[owner] -= 1
-            if not self._waiting[owner]:
-                del self._waiting[owner]
-
-    def _fulfil(self, grant: _Grant, route: Route) -> Connection:
-        """Turn a grant into a connection, outside the lock: checking, closing and opening take time."""
-        try:
-            if grant.reuse is not None and self._is_alive(grant.reuse):
-                return grant.reuse
-            self._make_place(grant)
-            return self._open(route)
-        except BaseException:
-            with self._lock:
-                self._counters["connections_errors"] += 1
-                self._size -= 1
-                self._end_running(route.owner)
-                self._serve_line()
-            raise
-
-    def _make_place(self, grant: _Grant) -> None:
-        """Close what stands where the new connection shall be: a dead one, or another tenant's."""
-        former = grant.reuse or grant.victim
-        if former is None:
-            return
-        self._forget(former)
-        _close_and_wait([former])
-        if grant.reuse is not None:
-            with self._lock:
-                self._counters["connections_lost"] += 1
-            self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
-
-    def _open(self, route: Route) -> Connection:
-        started = time.monotonic()
-        connection = route.connect()
-        now = time.monotonic()
-        lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
-        connection._pool = self  # type: ignore[assignment]  # Django returns a connection through this attribute
-        with self._lock:
-            self._counters["connections_num"] += 1
-            self._counters["connections_ms"] += round((now - started) * 1000)
-            self._loans[connection] = _Loan(route.alias, route.owner, now + lifetime)
-        return connection
-
-    def _is_alive(self, connection: Connection) -> bool:
-        """Whether an idle connection still works, without a round trip unless it was idle for long."""
-        if connection.pgconn.status != ConnStatus.OK:
-            return False
-        poll = select.poll()
-        poll.register(connection.pgconn.socket, select.POLLIN)
-        if poll.poll(0):  # an idle server has nothing to say: an end of file, or a message that libpq must look at
-            try:
-                connection.pgconn.consume_input()
-            except psycopg.OperationalError:
-                return False
-            if connection.pgconn.status != ConnStatus.OK or poll.poll(0):
-                return False
-        if time.monotonic() - self._loans[connection].idle_since > CHECK_AFTER_IDLE:
-            try:
-                connection.execute("SELECT 1")
-            except psycopg.Error:
-                return False
-        return True
+            self._counters["connections_lost"] += 1
+        self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
+        return self._open_for_borrower(Place(share, former=dead))
 
     # --- What a borrower gives back --------------------------------------------------------------------------------------
 
     def putconn(self, connection: Connection) -> None:
-        """Take back a connection that `getconn` lent. An open transaction is rolled back; a broken connection is dropped."""
+        """Take back a connection that `getconn` lent. What was left in its session goes; a broken connection is dropped."""
         loan = self._loans.get(connection)
-        if loan is None:
-            raise ValueError(f"can't return a connection that pool {self.name!r} didn't lend")
+        if loan is None or not loan.lent_at:
+            raise ValueError(f"can't return a connection that pool {self.name!r} hasn't lent")
         now = time.monotonic()
-        usable = self._clean(connection)
-        keep = usable and not self._closed and now < loan.expires_at
-        if not keep:
-            self._forget(connection)
-            _close_and_wait([connection])
+        used, loan.lent_at = now - loan.lent_at, 0.0
+        usable, kept = connection.clean(), False
+        if usable and now < loan.expires_at:
+            with self._lock:
+                if self._size <= self.max_size and not self._closed:
+                    self._usage += used
+                    loan.share.lent -= 1
+                    self._add_idle(connection, loan, now)
+                    if self._line:
+                        self._serve_line()
+                    kept = True
+        if not kept:
+            self._end(connection, loan, used, usable=usable)
+        if self._places:
+            self._start_openers()
+
+    def _end(self, connection: Connection, loan: Loan, used: float, *, usable: bool) -> None:
+        """Close a connection that comes back and isn't kept: broken, too old, or one too many."""
+        del self._loans[connection]
+        close_and_wait([connection])
         with self._lock:
-            self._counters["usage_ms"] += round((now - loan.lent_at) * 1000)
-            if keep and not self._closed:
-                loan.idle_since = now
-                self._idle[connection] = None
-                self._idle_by_alias.setdefault(loan.alias, deque()).append(connection)
-            else:
-                self._size -= 1
+            self._usage += used
             if not usable:
                 self._counters["returns_bad"] += 1
-            self._end_running(loan.owner)
+            self._size -= 1
+            loan.share.lent -= 1
             self._serve_line()
-        if keep and self._closed:
-            self.drop_idle()
+            self._forget_if_empty(loan.share)
         if not usable:
             self.drop_idle()
 
-    def _clean(self, connection: Connection) -> bool:
-        """Make the session fit for the next borrower. Returns whether that succeeded."""
-        if connection.closed or connection.pgconn.status != ConnStatus.OK:
-            return False
-        status = connection.pgconn.transaction_status
-        try:
-            if (
-                status == TransactionStatus.ACTIVE
-            ):  # a query was abandoned in its midst, such as a COPY that was not read
-                connection.cancel_safe(
-                    timeout=1.0
-                )  # so that the server ends it, and the backend, before it counts no more
-                return False
-            if status != TransactionStatus.IDLE:
-                connection.rollback()
-            if not connection.autocommit:
-                connection.autocommit = True
-        except psycopg.Error:
-            return False
-        return True
-
-    def _end_running(self, owner: str | None) -> None:
-        if owner is not None:
-            self._running[owner] -= 1
-            if not self._running[owner]:
-                del self._running[owner]
+    # --- The line ----------------------------------------------------------------------------------------------------------
 
     def _serve_line(self) -> None:
         """Give what came free to those who wait, in order; called under the lock whenever something may have come free.
 
         It keeps the invariant that nobody waits while something could be taken, so a newcomer never overtakes one in the line.
+        Whoever calls it calls `_start_openers` after it has left the lock.
         """
         for waiter in list(self._line):
-            if self._closed:
-                waiter.ready.set()
-                continue
-            grant = self._take(waiter.route)
-            if grant is not None:
-                waiter.grant = grant
-                self._leave_line(waiter)
-                waiter.ready.set()
-            elif self._size >= self.limits.max_size and not self._idle:
+            outcome = self._take(waiter.share)
+            if outcome is not None:
+                self._answer(waiter, outcome)
+            elif self._needs_one_more(waiter.share) and (place := self._book_place(waiter.share)):
+                waiter.share.opening += 1
+                self._places.append(place)
+            elif self._size >= self.max_size and not self._idle:
                 break
+
+    def _needs_one_more(self, share: Share) -> bool:
+        """Whether one more connection is to be opened for those of this alias who wait."""
+        if share.lent + share.opening >= self._cap and share.route.owner is not None:
+            return False
+        return share.opening < min(share.waiting, max(1, (len(share.idle) + share.lent) // 2))
+
+    def _answer(self, waiter: Waiter, outcome: Connection | Place | BaseException) -> None:
+        self._leave_line(waiter)
+        waiter.outcome = outcome
+        waiter.ready.set()
+
+    def _leave_line(self, waiter: Waiter) -> None:
+        self._line.remove(waiter)
+        waiter.share.waiting -= 1
+        self._forget_if_empty(waiter.share)
+
+    def _first_waiting(self, share: Share) -> Waiter | None:
+        return next((waiter for waiter in self._line if waiter.share is share), None) if share.waiting else None
+
+    def _start_openers(self) -> None:
+        """Have the places that are booked for the line opened, by threads that end when there is nothing more to open."""
+        if not self._places:
+            return
+        with self._lock:
+            new = min(len(self._places), MAX_OPENERS - self._openers)
+            self._openers += new
+        for _ in range(new):
+            threading.Thread(target=self._open_for_line, name=f"pool-{self.name}", daemon=True).start()
+
+    def _open_for_line(self) -> None:
+        while (place := self._next_place()) is not None:
+            try:
+                connection = self._open(place)
+            except BaseException as error:
+                self._give_back(place, error=error)
+            else:
+                self._land(connection, place)
+            self._start_openers()
+
+    def _next_place(self) -> Place | None:
+        with self._lock:
+            while self._places:
+                place = self._places.popleft()
+                if place.share.waiting or place.former is not None:
+                    return place
+                # Whoever it was booked for has been served by another one, or has gone.
+                place.share.opening -= 1
+                self._size -= 1
+                self._serve_line()
+                self._forget_if_empty(place.share)
+            self._openers -= 1
+            return None
+
+    def _land(self, connection: Connection, place: Place) -> None:
+        """Give a connection that was opened for the line to the first of its alias who still waits."""
+        share = place.share
+        with self._lock:
+            share.opening -= 1
+            self._add_idle(connection, self._loans[connection], time.monotonic())
+            waiter = self._first_waiting(share)
+            if waiter is not None and not self._closed and (outcome := self._take(share)) is not None:
+                self._answer(waiter, outcome)
+            self._serve_line()
+        self._drop_excess()
+
+    def _give_back(self, place: Place, *, lent: bool = False, error: BaseException | None = None) -> None:
+        """Free a place in which nothing could be opened. The error is told to the first who waited for it, if it has no borrower."""
+        with self._lock:
+            self._counters["connections_errors"] += 1
+            self._size -= 1
+            if lent:
+                place.share.lent -= 1
+            else:
+                place.share.opening -= 1
+            if error is not None and (waiter := self._first_waiting(place.share)) is not None:
+                self._answer(waiter, error)
+            self._serve_line()
+            self._forget_if_empty(place.share)
+        self._start_openers()
+
+    def _open(self, place: Place) -> Connection:
+        """Open a connection in a place, outside the lock, when what stood there is gone from the server."""
+        if place.former is not None:
+            former = self._loans.pop(place.former)
+            close_and_wait([place.former])
+            place.former = None
+            with self._lock:
+                self._forget_if_empty(former.share)
+        started = time.monotonic()
+        connection = place.share.route.connect()
+        now = time.monotonic()
+        connection._pool = self  # type: ignore[assignment]  # Django returns a connection through this attribute
+        # Each lives and idles up to a tenth shorter than allowed, so that those opened together don't end together.
+        jitter = random.uniform(0.9, 1.0)  # noqa: S311
+        loan = Loan(place.share, now + self.limits.max_lifetime * jitter, self.limits.max_idle * jitter)
+        with self._lock:
+            self._counters["connections_num"] += 1
+            self._connecting += now - started
+            self._loans[connection] = loan
+        return connection
 
     # --- Idle connections --------------------------------------------------------------------------------------------------
 
+    def _add_idle(self, connection: Connection, loan: Loan, since: float) -> None:
+        loan.idle_since = since
+        self._idle[connection] = None
+        loan.share.idle.append(connection)
+
     def _leave_idle(self, connection: Connection) -> Connection:
         del self._idle[connection]
-        alias = self._loans[connection].alias
-        own = self._idle_by_alias[alias]
-        own.remove(connection)
-        if not own:
-            del self._idle_by_alias[alias]
+        self._loans[connection].share.idle.remove(connection)
         return connection
 
-    def _forget(self, connection: Connection) -> None:
-        self._loans.pop(connection, None)
+    def _forget_if_empty(self, share: Share) -> None:
+        if share.is_empty and self._shares.get(share.route.alias) is share:
+            del self._shares[share.route.alias]
 
-    def drop_idle(self, owner: str | None = None, *, idle_since_before: float | None = None) -> int:
-        """Close idle connections: all of them, one owner's, or those idle since before a monotonic time. Returns how many."""
-        with self._lock:
-            dropped = [
-                connection
-                for connection in self._idle
-                if (owner is None or self._loans[connection].owner == owner)
-                and (idle_since_before is None or self._loans[connection].idle_since < idle_since_before)
-            ]
-            for connection in dropped:
-                self._leave_idle(connection)
-        for connection in dropped:
-            self._forget(connection)
-        _close_and_wait(dropped)
-        if dropped:
-            with self._lock:
-                self._size -= len(dropped)
-                self._serve_line()
-        return len(dropped)
+    def drop_idle(self, owner: str | None = None) -> int:
+        """Close idle connections: all of them, or one owner's. Returns how many."""
+        return self._drop(lambda loan: owner is None or loan.share.route.owner == owner)
 
     def shrink(self) -> int:
-        """Close the connections that were idle for longer than `max_idle`. Returns how many."""
-        return self.drop_idle(idle_since_before=time.monotonic() - self.limits.max_idle)
+        """Close the connections that have been idle for longer than `max_idle`, or open for `max_lifetime`. Returns how many."""
+        now = time.monotonic()
+        return self._drop(lambda loan: now - loan.idle_since > loan.max_idle or now > loan.expires_at)
 
-    # --- The end -----------------------------------------------------------------------------------------------------------
+    def _drop(self, is_unwanted: Callable[[Loan], bool], most: int | None = None) -> int:
+        with self._lock:
+            unwanted = [connection for connection in self._idle if is_unwanted(self._loans[connection])][:most]
+            for connection in unwanted:
+                self._leave_idle(connection)
+        if not unwanted:
+            return 0
+        loans = [self._loans.pop(connection) for connection in unwanted]
+        close_and_wait(unwanted)
+        with self._lock:
+            self._size -= len(unwanted)
+            for loan in loans:
+                self._forget_if_empty(loan.share)
+            self._serve_line()
+        self._start_openers()
+        return len(unwanted)
+
+    # --- The budget, and the end -------------------------------------------------------------------------------------------
+
+    def resize(self, max_size: int) -> None:
+        """Change how many may be open. What is too many goes at once where it is idle, and else when it is returned."""
+        with self._lock:
+            self.max_size = max_size
+            # A tenant's cap is its part of the pool, whatever the pool's size.
+            part = max_size * self.limits.max_per_tenant // max(1, self.limits.max_size)
+            self._cap = min(self.limits.max_per_tenant, max(1, part))
+            self._serve_line()
+        self._drop_excess()
+        self._start_openers()
+
+    def _drop_excess(self) -> None:
+        excess = self._size if self._closed else self._size - self.max_size
+        if excess > 0:
+            self._drop(lambda loan: True, excess)
 
     def close(self, timeout: float = 10.0) -> None:
         """Drain: refuse newcomers, wake those who wait, close what is idle, and wait up to `timeout` seconds for what is lent.
@@ -377,7 +417,8 @@ class ServerPool:
         """
         with self._lock:
             self._closed = True
-            self._serve_line()
+            for waiter in list(self._line):
+                self._answer(waiter, PoolClosed(pool=self.name))
         deadline = time.monotonic() + timeout
         while True:
             self.drop_idle()
@@ -389,22 +430,32 @@ class ServerPool:
                 return
             time.sleep(0.02)
 
+    # --- Numbers -----------------------------------------------------------------------------------------------------------
+
     def get_stats(self) -> dict[str, int]:
         """Counters since the start and gauges of now, with psycopg_pool's keys; `connections_stolen` is ours."""
         with self._lock:
             return {
                 "pool_min": 0,
-                "pool_max": self.limits.max_size,
+                "pool_max": self.max_size,
                 "pool_size": self._size,
                 "pool_available": len(self._idle),
                 "requests_waiting": len(self._line),
-                **{key: self._counters[key] for key in COUNTERS},
+                **self._counters,
+                "usage_ms": round(self._usage * 1000),
+                "requests_wait_ms": round(self._waited * 1000),
+                "connections_ms": round(self._connecting * 1000),
             }
 
     @property
     def running(self) -> int:
         """How many connections are lent or being opened."""
         return self._size - len(self._idle)
+
+    @property
+    def wanted(self) -> int:
+        """How many connections those who borrow and wait now would use, if there were no limit but the pool's own."""
+        return min(self.limits.max_size, self.running + len(self._line))
 
 
 COUNTERS = (
@@ -422,30 +473,5 @@ COUNTERS = (
 )
 
 
-def _close_and_wait(connections: Iterable[Connection]) -> None:
-    """End connections and wait until the server has closed its side, which it does once the backend is gone."""
-    ends: dict[int, int] = {}
-    poll = select.poll()
-    for connection in connections:
-        try:
-            end = os.dup(connection.pgconn.socket)
-        except (psycopg.Error, OSError):  # it was closed already
-            connection.close()
-            continue
-        connection.close()
-        ends[end] = end
-        poll.register(end, select.POLLIN | select.POLLHUP)
-    deadline = time.monotonic() + CLOSE_TIMEOUT
-    try:
-        while ends and (left := deadline - time.monotonic()) > 0:
-            for end, _ in poll.poll(left * 1000):
-                try:
-                    at_end = not os.read(end, 4096)
-                except OSError:
-                    at_end = True
-                if at_end:
-                    poll.unregister(end)
-                    os.close(ends.pop(end))
-    finally:
-        for end in ends:
-            os.close(end)
+def _do_nothing() -> None:
+    """There is nothing to ask for more."""

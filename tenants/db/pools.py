@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.books import PoolLimits
+from tenants.db.pool import ServerPool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.books import PoolLimits
+from tenants.db.connection import Connection
+from tenants.db.pool import ServerPool
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class DatabaseRoute:
 
     database: str
     application_name: str = "pool-test"
+    url: str = ""
 
     @property
     def alias(self) -> str:
@@ -30,9 +33,14 @@ class DatabaseRoute:
     def owner(self) -> str:
         return self.database
 
-    def connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            primary_url(), dbname=self.database, application_name=self.application_name, autocommit=True
+    def connect(self) -> Connection:
+        return Connection.connect(
+            self.url or primary_url(),
+            dbname=self.database,
+            application_name=self.application_name,
+            autocommit=True,
+            connect_timeout=3,
+            prepare_threshold=None,  # as Django has it
         )
 
 

