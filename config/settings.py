@@ -110,6 +110,10 @@ POOL: dict[str, float] = {
     "max_idle": 300.0,
     "max_lifetime": 3600.0,
 }
+# The processes of these kinds share each server's connections by leases (tenants.db.budget), up to its limit less the reserve: for
+# administrators, commands, provisioning and the monitors of replicas.
+POOL_LEASES = env.boolean("POOL_LEASES", default=TENANTRY_PROCESS in {"web", "stream", "worker", "beat"})
+POOL_RESERVE = env.number("POOL_RESERVE", 10)
 # Milliseconds, sent as start-up options of each connection by the kind of process: none is set on the hot path.
 STATEMENT_TIMEOUT = {"web": 10_000, "stream": 30_000, "worker": 300_000, "beat": 10_000}.get(TENANTRY_PROCESS, 0)
 LOCK_TIMEOUT = {"web": 5_000, "stream": 5_000, "worker": 30_000, "beat": 5_000}.get(TENANTRY_PROCESS, 0)

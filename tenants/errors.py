@@ -158,11 +158,13 @@ class WrongDatabase(TenantryError):
 class PoolTimeout(PsycopgPoolTimeout):
     """Raised when no connection came free in time."""
 
-    def __init__(self, *, pool: str, tenant: str, waited: float) -> None:
-        super().__init__(f"no connection of pool {pool!r} came free for {tenant} in {waited:.2f} s")
+    def __init__(self, *, pool: str, tenant: str, waited: float, budget: int | None = None) -> None:
+        why = "" if budget is None else f"; the server's budget leaves {budget} to this process"
+        super().__init__(f"no connection of pool {pool!r} came free for {tenant} in {waited:.2f} s{why}")
         self.pool = pool
         self.tenant = tenant
         self.waited = waited
+        self.budget = budget
         self.retry_after = 1
 
 

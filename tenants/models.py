@@ -157,3 +157,39 @@ class JobSummary(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class ServerBudget(models.Model):
+    """How many connections the processes may lease at an endpoint; the row that they lock to share them (tenants.db.budget)."""
+
+    endpoint = models.CharField(primary_key=True, max_length=300)
+    server_limit = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        ordering = ["endpoint"]
+
+    def __str__(self) -> str:
+        return self.endpoint
+
+
+class Lease(models.Model):
+    """What one pool of one process may open at an endpoint. It counts while the process's session with control lives.
+
+    `wanted` is what its borrowers could use. `backend` and `backend_start` name the session.
+    """
+
+    budget = models.ForeignKey(ServerBudget, models.CASCADE, related_name="leases")
+    holder = models.UUIDField()
+    process = models.CharField(max_length=100)
+    size = models.PositiveIntegerField()
+    wanted = models.PositiveIntegerField()
+    backend = models.IntegerField()
+    backend_start = models.DateTimeField()
+    renewed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["budget", "process"]
+        constraints = [models.UniqueConstraint(fields=["budget", "holder"], name="lease_once")]
+
+    def __str__(self) -> str:
+        return f"{self.size} of {self.budget_id} for {self.process}"

@@ -27,6 +27,12 @@ NETWORK_OPTIONS = {
     "tcp_user_timeout": "10000",
 }
 
+# Asked of each new connection: which database it is in, and how many connections the server gives to ordinary roles.
+PROOF = """
+    SELECT current_database(), current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int - current_setting('reserved_connections')::int
+"""
+
 
 def startup_options() -> str:
     """The session's settings, sent when it starts, so that no SET is ever needed: time zone and the process kind's time limits."""
@@ -77,8 +83,9 @@ class RoutePool:
         kwargs = self._connect_kwargs
         connection = Connection.connect(autocommit=True, **kwargs)
         try:
-            row = connection.execute("SELECT current_database()").fetchone()
+            row = connection.execute(PROOF).fetchone()
             assert row is not None
+            connection.server_limit = row[1]
             if row[0] != kwargs["dbname"]:
                 raise WrongDatabase(wanted=kwargs["dbname"], found=row[0])
         except BaseException:
@@ -107,8 +114,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             from tenants.servers import control_endpoint
 
             self._endpoint = control_endpoint()
-        self._route_pool = RoutePool(self._endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs)
+        self._route_pool = self._make_route_pool(self._endpoint)
         return self._route_pool
+
+    def _make_route_pool(self, endpoint: Endpoint) -> RoutePool:
+        return RoutePool(endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs)
 
     def _connect_kwargs(self) -> dict[str, Any]:
         """What psycopg connects with. Options of the database's URL come before ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -46,3 +47,18 @@ def close_and_wait(connections: Iterable[psycopg.Connection[Any]]) -> None:
     finally:
         for end in ends:
             os.close(end)
+
+
+def shut(connection: psycopg.Connection[Any]) -> None:
+    """Shut a connection's socket down, which another thread may be waiting on: that thread finds it at its end."""
+    try:
+        end = socket.socket(fileno=os.dup(connection.pgconn.socket))
+    except (psycopg.Error, OSError):  # its thread has just closed it
+        return
+    with end:
+        try:
+            # Its thread may close it and open something else between the two words above, which would have its number.
+            if end.family == socket.AF_UNIX or end.getpeername()[1] == connection.info.port:
+                end.shutdown(socket.SHUT_RDWR)
+        except (psycopg.Error, OSError):
+            return

@@ -29,6 +29,8 @@ class Connection(psycopg.Connection[Any]):
     def __init__(self, pgconn: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)
         self.cursor_factory = Cursor
+        # How many connections the server gives to all its clients, where whoever opened this one has asked; else 0.
+        self.server_limit = 0
         self.vouched = False
         self.touched = False
         self._poll = select.poll()

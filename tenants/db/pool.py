@@ -30,7 +30,7 @@ from collections.abc import Callable
 import structlog
 
 from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter
-from tenants.db.closing import close_and_wait
+from tenants.db.closing import close_and_wait, shut
 from tenants.db.connection import Connection
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
@@ -45,9 +45,15 @@ MAX_OPENERS = 4
 class ServerPool:
     """The connections of this process to one endpoint. Safe to use from any thread."""
 
-    def __init__(self, name: str, limits: PoolLimits) -> None:
+    def __init__(
+        self, name: str, limits: PoolLimits, *, is_former: Callable[[str], bool] = lambda owner: False
+    ) -> None:
         self.name = name
         self.limits = limits
+        # Whether an owner is a tenant's former route, whose connections aren't kept.
+        self._is_former = is_former
+        # How many connections the server gives to all its clients, as the last connection that was opened knows; 0: not known.
+        self.server_limit = 0
         self.max_size = limits.max_size
         # Called, outside the lock, when somebody must wait and `max_size` is below that of the limits: more may be leased.
         self.on_shortage: Callable[[], None] = _do_nothing
@@ -158,7 +164,12 @@ class ServerPool:
             outcome = waiter.outcome  # which may have come in the instant in which the time ran out
             if outcome is None:
                 self._leave_line(waiter)
-                outcome = PoolTimeout(pool=self.name, tenant=share.route.owner or "anyone", waited=waited)
+                outcome = PoolTimeout(
+                    pool=self.name,
+                    tenant=share.route.owner or "anyone",
+                    waited=waited,
+                    budget=self.max_size if self.max_size < self.limits.max_size else None,
+                )
             if isinstance(outcome, BaseException):
                 self._counters["requests_errors"] += 1
                 raise outcome
@@ -348,6 +359,9 @@ class ServerPool:
             self._counters["connections_num"] += 1
             self._connecting += now - started
             self._loans[connection] = loan
+            self.server_limit = connection.server_limit or self.server_limit
+            if (owner := place.share.route.owner) is not None and self._is_former(owner):
+                loan.expires_at = 0.0
         return connection
 
     # --- Idle connections --------------------------------------------------------------------------------------------------
@@ -391,6 +405,37 @@ class ServerPool:
             self._serve_line()
         self._start_openers()
         return len(unwanted)
+
+    # --- Ended from outside ------------------------------------------------------------------------------------------------
+
+    def retire(self, is_former: Callable[[str], bool]) -> int:
+        """Keep no connection of the owners that are former: idle ones are closed now, lent ones when they come back.
+
+        Returns how many were idle.
+        """
+        with self._lock:
+            owners = {owner for loan in self._loans.values() if (owner := loan.share.route.owner) and is_former(owner)}
+            for loan in self._loans.values():
+                if loan.share.route.owner in owners:
+                    loan.expires_at = 0.0
+        return sum(self.drop_idle(owner) for owner in owners)
+
+    def owners(self) -> set[str]:
+        """Whose connections are open: of what owners the pool has any, idle or lent."""
+        with self._lock:
+            return {owner for loan in self._loans.values() if (owner := loan.share.route.owner) is not None}
+
+    def cut(self) -> int:
+        """End every connection at once, lent ones too: whoever waits for an answer on one gets OperationalError now.
+
+        For an endpoint that hangs, or that must not be written to any more. Returns how many there were.
+        """
+        with self._lock:
+            connections = list(self._loans)
+        for connection in connections:
+            shut(connection)
+        self.drop_idle()
+        return len(connections)
 
     # --- The budget, and the end -------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
+from tenants.db import keeper
 from tenants.db.books import PoolLimits
 from tenants.db.pool import ServerPool
 
@@ -42,7 +43,9 @@ def pool_of(endpoint: Endpoint) -> ServerPool:
         with _lock:
             pool = _pools.get(endpoint.key)  # again: another thread may have made it while this one waited
             if pool is None:
-                pool = _pools[endpoint.key] = ServerPool(endpoint.name, limits_of(endpoint))
+                pool = ServerPool(endpoint.name, limits_of(endpoint))
+                keeper.keep(pool, endpoint.host, endpoint.port)
+                _pools[endpoint.key] = pool
     return pool
 
 
@@ -78,6 +81,7 @@ def close_all(timeout: float = 10.0) -> None:
     deadline = time.monotonic() + timeout
     for pool in all_pools():
         pool.close(max(0.0, deadline - time.monotonic()))
+    keeper.stop(max(0.5, deadline - time.monotonic()))
 
 
 def _start_empty_after_fork() -> None:
