@@ -8,30 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.db.backends.postgresql import base
 
+from tenants.db.nodes import CONTROL_SERVER
+from tenants.db.options import NETWORK_OPTIONS, application_name, startup_options
 from tenants.db.pool import Connection, ServerPool
 from tenants.db.pools import Endpoint, pool_of
+from tenants.db.retry import RetryingWrapper
 from tenants.errors import WrongDatabase
 from tenants.refs import CONTROL, owner_of
-
-# libpq's defaults wait for minutes on a peer that is gone. Seconds, and milliseconds for the last one.
-NETWORK_OPTIONS = {
-    "connect_timeout": "3",
-    "keepalives_idle": "10",
-    "keepalives_interval": "3",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
-
-
-def startup_options() -> str:
-    """The session's settings, sent when it starts, so that no SET is ever needed: time zone and the process kind's time limits."""
-    return (
-        f"-c timezone=UTC -c statement_timeout={settings.STATEMENT_TIMEOUT} -c lock_timeout={settings.LOCK_TIMEOUT}"
-        f" -c idle_in_transaction_session_timeout={settings.IDLE_IN_TRANSACTION_TIMEOUT}"
-    )
 
 
 class RoutePool:
@@ -67,25 +52,31 @@ class RoutePool:
         return connection
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(RetryingWrapper, base.DatabaseWrapper):
     """A connection to one database, borrowed from the endpoint's pool for as long as the wrapper is open."""
 
-    def __init__(self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None, server: str = CONTROL_SERVER
+    ) -> None:
         super().__init__(settings_dict, alias)
         self._endpoint = endpoint
+        self._server = server
         self._route_pool: RoutePool | None = None
 
     @property
     def pool(self) -> RoutePool:
         if self._route_pool is None:
-            if self._endpoint is None:
-                from tenants.servers import control_endpoint
-
-                self._endpoint = control_endpoint()
-            self._route_pool = RoutePool(
-                self._endpoint, alias=self.alias, connect_kwargs=super().get_connection_params()
-            )
+            self._route_pool = self._make_route_pool(super().get_connection_params())
         return self._route_pool
+
+    def _make_route_pool(self, parameters: dict[str, Any]) -> RoutePool:
+        from tenants.db.routes import PrimaryRoutePool
+        from tenants.servers import control_endpoint
+
+        if self._endpoint is None:
+            self._endpoint = control_endpoint()
+            parameters = control_parameters(parameters)
+        return PrimaryRoutePool(self._endpoint, alias=self.alias, connect_kwargs=parameters, server=self._server)
 
     def get_connection_params(self) -> dict[str, Any]:
         # The pool keeps the parameters: they are the same for each connection of this alias.
@@ -102,7 +93,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return False
 
 
-def settings_for(*, name: str, user: str, password: str, endpoint: Endpoint, application: str) -> dict[str, Any]:
+def control_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What control's connections start with: the settings' own parameters, over the network's and the process's limits."""
+    options = f"{startup_options()} {parameters.get('options', '')}".strip()
+    return {**NETWORK_OPTIONS, "application_name": application_name("control"), **parameters, "options": options}
+
+
+def settings_for(
+    *, name: str, user: str, password: str, endpoint: Endpoint, application: str, plan: str = ""
+) -> dict[str, Any]:
     """Django's settings of a connection to database `name` of an endpoint, complete as ConnectionHandler would make them."""
     return {
         "ENGINE": "tenants.db",
@@ -114,8 +113,8 @@ def settings_for(*, name: str, user: str, password: str, endpoint: Endpoint, app
         "OPTIONS": {
             **NETWORK_OPTIONS,
             **dict(endpoint.options),
-            "options": startup_options(),
-            "application_name": f"tenantry-{settings.TENANTRY_PROCESS} {application}"[:63],
+            "options": startup_options(plan),
+            "application_name": application_name(application),
         },
         "ATOMIC_REQUESTS": False,
         "AUTOCOMMIT": True,

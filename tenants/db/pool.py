@@ -19,10 +19,11 @@ from __future__ import annotations
 import os
 import random
 import select
+import socket
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -95,8 +96,12 @@ class _Loan:
 class ServerPool:
     """The connections of this process to one endpoint. Safe to use from any thread."""
 
-    def __init__(self, name: str, limits: PoolLimits) -> None:
+    def __init__(
+        self, name: str, limits: PoolLimits, *, is_former: Callable[[str], bool] = lambda owner: False
+    ) -> None:
         self.name = name
+        # Whether an owner is a tenant's former route, whose connections aren't kept.
+        self._is_former = is_former
         self.limits = limits
         self._lock = threading.Lock()
         self._loans: dict[Connection, _Loan] = {}
@@ -234,6 +239,8 @@ class ServerPool:
             self._counters["connections_num"] += 1
             self._counters["connections_ms"] += round((now - started) * 1000)
             self._loans[connection] = _Loan(route.alias, route.owner, now + lifetime)
+            if route.owner is not None and self._is_former(route.owner):
+                self._loans[connection].expires_at = 0.0
         return connection
 
     def _is_alive(self, connection: Connection) -> bool:
@@ -368,6 +375,36 @@ class ServerPool:
         """Close the connections that were idle for longer than `max_idle`. Returns how many."""
         return self.drop_idle(idle_since_before=time.monotonic() - self.limits.max_idle)
 
+    # --- Ended from outside ------------------------------------------------------------------------------------------------
+
+    def retire(self, is_former: Callable[[str], bool]) -> int:
+        """Keep no connection of the owners that are former: idle ones are closed now, lent ones when they come back.
+
+        Returns how many were idle.
+        """
+        with self._lock:
+            loans = [loan for loan in self._loans.values() if loan.owner is not None and is_former(loan.owner)]
+            for loan in loans:
+                loan.expires_at = 0.0
+        return sum(self.drop_idle(owner) for owner in {loan.owner for loan in loans})
+
+    def owners(self) -> set[str]:
+        """Whose connections are open: of what owners the pool has any, idle or lent."""
+        with self._lock:
+            return {loan.owner for loan in self._loans.values() if loan.owner is not None}
+
+    def cut(self) -> int:
+        """End every connection at once, lent ones too: whoever waits for an answer on one gets OperationalError now.
+
+        For an endpoint that hangs, or that must not be written to any more. Returns how many there were.
+        """
+        with self._lock:
+            connections = list(self._loans)
+        for connection in connections:
+            _shut(connection)
+        self.drop_idle()
+        return len(connections)
+
     # --- The end -----------------------------------------------------------------------------------------------------------
 
     def close(self, timeout: float = 10.0) -> None:
@@ -420,6 +457,21 @@ COUNTERS = (
     "connections_lost",
     "connections_stolen",
 )
+
+
+def _shut(connection: Connection) -> None:
+    """Shut a connection's socket down, which another thread may be waiting on: that thread finds it at its end."""
+    try:
+        end = socket.socket(fileno=os.dup(connection.pgconn.socket))
+    except (psycopg.Error, OSError):  # its thread has just closed it
+        return
+    with end:
+        try:
+            # Its thread may close it and open something else between the two words above, which would have its number.
+            if end.family == socket.AF_UNIX or end.getpeername()[1] == connection.info.port:
+                end.shutdown(socket.SHUT_RDWR)
+        except (psycopg.Error, OSError):
+            return
 
 
 def _close_and_wait(connections: Iterable[Connection]) -> None:

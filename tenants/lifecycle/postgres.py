@@ -11,7 +11,7 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from tenants.db.base import NETWORK_OPTIONS
+from tenants.db.options import NETWORK_OPTIONS
 from tenants.db.urls import database
 from tenants.errors import ServerUnavailable, TenantBusy
 from tenants.models import Server
