@@ -87,6 +87,12 @@ def primary_endpoint(server: str) -> Endpoint:
     return roles.primary_of(server, ref.primary)
 
 
+def control_parameters() -> dict[str, Any]:
+    """The parameters of the control database (as tenants.db.urls has them) at its primary, for connections past the pools."""
+    primary = primary_endpoint(CONTROL_SERVER)
+    return {**settings.DATABASES["control"], "HOST": primary.host, "PORT": str(primary.port)}
+
+
 def forget_servers() -> None:
     """Read every server anew when it is next asked for."""
     with _lock:
@@ -148,11 +154,14 @@ def _without_repeats(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 def _load(name: str) -> tuple[Node, ...]:
     from tenants.db.handler import release_unless_active
-    from tenants.models import Server
+    from tenants.models import Replica, Server
 
     try:
-        server = Server.objects.prefetch_related("replicas").get(pk=name)
-        replicas = list(server.replicas.all())
+        server = Server.objects.get(pk=name)
+        replicas = list(Replica.objects.filter(server_id=name))
+    except Server.DoesNotExist:
+        monitor.unwatch(name)
+        raise
     finally:
         release_unless_active("control")
     nodes = _nodes_of(database(server.url), name=name)

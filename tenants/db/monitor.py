@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import structlog
@@ -22,6 +23,7 @@ from django.conf import settings
 from tenants.db import pools, roles
 from tenants.db.breaker import breaker_of, is_unreachable
 from tenants.db.nodes import CONTROL_SERVER, SAMPLE_SQL, Node, NodeState, state_from
+from tenants.db.pool import shut
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,13 @@ def watch(server: str, nodes: Sequence[Node]) -> None:
         if _thread is None or not _thread.is_alive():
             _thread = threading.Thread(target=_run, name="monitor", daemon=True)
             _thread.start()
+    wake()
+
+
+def unwatch(server: str) -> None:
+    """Ask the nodes of a server no more: the registry hasn't got it any longer."""
+    _watched.pop(server, None)
+    roles.forget_server(server)
     wake()
 
 
@@ -119,9 +128,7 @@ async def _follow(node: Node) -> None:
                 connection = await psycopg.AsyncConnection.connect(node.conninfo, autocommit=True)
             while True:
                 asked_at = time.monotonic()
-                async with asyncio.timeout(SAMPLE_TIMEOUT):
-                    row = await (await connection.execute(SAMPLE_SQL)).fetchone()
-                assert row is not None
+                row = await _ask(connection)
                 answered_at = time.monotonic()
                 breaker_of(node.endpoint).succeeded()
                 _note(state_from(node.endpoint, row, former=_former(node), asked_at=asked_at))
@@ -134,6 +141,31 @@ async def _follow(node: Node) -> None:
             if connection is not None:
                 # Not close(): it would wait for a server that may hang. Dropping the socket is enough.
                 connection.pgconn.finish()
+
+
+async def _ask(connection: psycopg.AsyncConnection[Any]) -> tuple[Any, ...]:
+    """The answer to SAMPLE_SQL. Raises TimeoutError after SAMPLE_TIMEOUT seconds, having shut the connection down.
+
+    Not by cancelling: psycopg would then ask the server to cancel the query, and wait for five seconds for one that hangs.
+    """
+
+    async def ask() -> tuple[Any, ...]:
+        row = await (await connection.execute(SAMPLE_SQL)).fetchone()
+        assert row is not None
+        return row
+
+    asking = asyncio.create_task(ask())
+    try:
+        await asyncio.wait({asking}, timeout=SAMPLE_TIMEOUT)
+    finally:
+        in_time = asking.done()
+        if not in_time:
+            shut(connection)
+            with contextlib.suppress(psycopg.Error, OSError):
+                await asking
+    if not in_time:
+        raise TimeoutError
+    return asking.result()
 
 
 async def _pause(event: asyncio.Event, seconds: float) -> None:

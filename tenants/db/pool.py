@@ -401,7 +401,7 @@ class ServerPool:
         with self._lock:
             connections = list(self._loans)
         for connection in connections:
-            _shut(connection)
+            shut(connection)
         self.drop_idle()
         return len(connections)
 
@@ -459,7 +459,7 @@ COUNTERS = (
 )
 
 
-def _shut(connection: Connection) -> None:
+def shut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     """Shut a connection's socket down, which another thread may be waiting on: that thread finds it at its end."""
     try:
         end = socket.socket(fileno=os.dup(connection.pgconn.socket))

@@ -1,7 +1,8 @@
 """The statements that are safe to run a second time, run a second time.
 
 1. A single statement in autocommit on a replica that ran into a recovery conflict (SQLSTATE 40001: the replica had to replay what the
-   statement was still looking at), or whose connection broke: it is run on the primary. Nothing on a replica can have written.
+   statement was still looking at), whose connection broke, or to which the replica hasn't yet what it names (class 42: a table or a
+   right that is a moment old): it is run on the primary. Nothing on a replica can have written.
 2. The first statement on a borrowed connection, in autocommit, that is a read as the ORM writes one, on a connection that turns
    out dead: it is run on a new one. A later statement isn't: what the session was told before (SET, a temporary table) would be missing.
 
@@ -21,7 +22,6 @@ import psycopg
 import structlog
 from django.db import DatabaseError, OperationalError
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
-from psycopg.errors import SerializationFailure
 from psycopg.pq import ConnStatus
 
 from tenants.errors import NotPrimary
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 # unless it calls a function of its own that writes in a column after the first.
 _READ = re.compile(r'SELECT (?:DISTINCT )?(?:"|1 AS "a"|COUNT\(\*\) AS "__count")')
 _LOCKS = re.compile(r"\bFOR (?:NO KEY )?(?:UPDATE|SHARE|KEY SHARE)\b")
-READ_ONLY = "25006"
+READ_ONLY, CONFLICT = "25006", "40001"
 
 
 class RetryingCursor(CursorWrapper):
@@ -85,19 +85,20 @@ class RetryingWrapper(_Base):
         connection = cursor.connection
         lost = connection.closed or connection.pgconn.status != ConnStatus.OK
         is_replica = "@" in self.alias
-        if getattr(cause, "sqlstate", None) == READ_ONLY and not is_replica:
+        sqlstate = getattr(cause, "sqlstate", None) or ""
+        if sqlstate == READ_ONLY and not is_replica:
             self._refused_to_write(connection, error)
             return None
-        conflict = is_replica and isinstance(cause, SerializationFailure)
-        if not (lost or conflict) or self.in_atomic_block or not self.autocommit:
+        behind = is_replica and (sqlstate == CONFLICT or sqlstate.startswith("42"))
+        if not (lost or behind) or self.in_atomic_block or not self.autocommit:
             return None
+        if lost:
+            self.close()  # whatever comes next in this block finds a connection that works
         if not is_replica and (self.was_used or not _is_read(sql)):
             return None
         wrapper: Any = self.primary if is_replica else self  # type: ignore[attr-defined]
         log.warning("statement_repeated", alias=self.alias, error=type(cause).__name__)
         named = isinstance(cursor, psycopg.ServerCursor)
-        if lost:
-            self.close()
         return wrapper.chunked_cursor() if named else wrapper.cursor()
 
     def _refused_to_write(self, connection: psycopg.Connection[Any], error: DatabaseError) -> None:

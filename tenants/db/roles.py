@@ -102,10 +102,19 @@ def configure(server: str, nodes: Sequence[Node]) -> None:
     _cut(cut)
 
 
-def forget_node(key: Key) -> None:
-    """Forget a node that no server has any more."""
+def forget_server(server: str) -> None:
+    """Forget what is known of a server's roles."""
+    global generation
     with _changed:
-        _states.pop(key, None)
+        _servers.pop(server, None)
+        generation += 1
+
+
+def forget_node(key: Key) -> None:
+    """Forget a node that is asked no more."""
+    with _changed:
+        if not any(node.endpoint.key == key for server in _servers.values() for node in server.nodes):
+            _states.pop(key, None)
 
 
 def record(state: NodeState) -> None:

@@ -18,7 +18,7 @@ from tenants.db import monitor, replicas, roles
 from tenants.db.base import RoutePool
 from tenants.db.breaker import breaker_of, is_unreachable
 from tenants.db.pool import Connection
-from tenants.db.pools import Endpoint
+from tenants.db.pools import Endpoint, pool_of
 from tenants.errors import NotPrimary
 from tenants.servers import primary_endpoint
 
@@ -28,51 +28,17 @@ log = structlog.get_logger(__name__)
 PAUSES = (0.05, 0.15)
 SLOW = 1.0
 
-# Asked after a refused password: the one that holds by now, or None when it is the same.
+# Asked after a refused password: the one that holds by now, or None when there is no other to be expected.
 Renew = Callable[[], str | None]
 
 
-class PrimaryRoutePool(RoutePool):
-    """A database's pool on its server's primary, wherever that is when a connection is borrowed."""
+class PrimaryRoute(RoutePool):
+    """A database on one node, for as long as that is the primary. The pool may open its connections in any thread."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        alias: str,
-        connect_kwargs: dict[str, Any],
-        server: str,
-        renew: Renew = lambda: None,
-    ) -> None:
-        super().__init__(endpoint, alias=alias, connect_kwargs=connect_kwargs)
-        self.server = server
+    def __init__(self, endpoint: Endpoint, *, alias: str, connect_kwargs: dict[str, Any], renew: Renew) -> None:
+        here = {"host": endpoint.host, "port": str(endpoint.port), **dict(endpoint.options)}
+        super().__init__(endpoint, alias=alias, connect_kwargs={**connect_kwargs, **here})
         self._renew = renew
-
-    def getconn(self, timeout: float | None = None) -> Connection:
-        """Lend a connection to the primary. Raises NotPrimary when the one that is known isn't one, besides what the pool raises."""
-        for last in (False, True):
-            self._go_to(primary_endpoint(self.server))
-            if roles.is_fenced(self.endpoint):
-                break
-            try:
-                connection = super().getconn(timeout)
-            except NotPrimary:
-                if last or primary_endpoint(self.server).key == self.endpoint.key:
-                    raise
-                continue
-            if not roles.is_fenced(self.endpoint):
-                return connection
-            # It was fenced while this one was on its way: the pool's other connections have been cut.
-            connection.close()
-            self._pool.putconn(connection)
-        monitor.wake()
-        raise NotPrimary(endpoint=self.endpoint.name)
-
-    def _go_to(self, endpoint: Endpoint) -> None:
-        if endpoint.key != self.endpoint.key:
-            here = {"host": endpoint.host, "port": str(endpoint.port), **dict(endpoint.options)}
-            self._connect_kwargs = {**self._connect_kwargs, **here}
-            self.endpoint = endpoint
 
     def connect(self) -> Connection:
         """Open a connection that is in the right database of a primary. Raises WrongDatabase, NotPrimary, EndpointDown."""
@@ -93,20 +59,71 @@ class PrimaryRoutePool(RoutePool):
             try:
                 connection = super().connect()
             except psycopg.OperationalError as error:
-                if not is_unreachable(error):
-                    password = self._renew() if error.pgconn is not None and error.pgconn.used_password else None
-                    if password is None or pause is None:
-                        raise
-                    self._connect_kwargs = {**self._connect_kwargs, "password": password}
-                else:
+                if is_unreachable(error):
                     breaker.failed()
-                    if pause is None or time.monotonic() - started > SLOW:
+                    if time.monotonic() - started > SLOW:
                         raise
+                elif not self._renew_password(error):
+                    raise
+                if pause is None:
+                    raise
             else:
                 breaker.succeeded()
                 return connection
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, so that not all try again at once
         raise AssertionError("the last try returns or raises")
+
+    def _renew_password(self, error: psycopg.OperationalError) -> bool:
+        """Whether the server refused us, and it is worth another try: the password was rotated, or is being rotated just now."""
+        if error.pgconn is None or not error.pgconn.used_password:
+            return False
+        password = self._renew()
+        if password is not None:
+            self._connect_kwargs = {**self._connect_kwargs, "password": password}
+        return password is not None
+
+
+class PrimaryRoutePool(RoutePool):
+    """A database's pool on its server's primary, wherever that is when a connection is borrowed."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        alias: str,
+        connect_kwargs: dict[str, Any],
+        server: str,
+        renew: Renew = lambda: None,
+    ) -> None:
+        super().__init__(endpoint, alias=alias, connect_kwargs=connect_kwargs)
+        self.server = server
+        self._renew = renew
+        self._route = self._route_to(endpoint)
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """Lend a connection to the primary. Raises NotPrimary when the one that is known isn't one, besides what the pool raises."""
+        for last in (False, True):
+            endpoint = primary_endpoint(self.server)
+            if endpoint.key != self.endpoint.key:
+                self.endpoint, self._route = endpoint, self._route_to(endpoint)
+            if roles.is_fenced(endpoint):
+                break
+            try:
+                connection = self._route.getconn(timeout)
+            except NotPrimary:
+                if last or primary_endpoint(self.server).key == endpoint.key:
+                    raise
+                continue
+            if not roles.is_fenced(endpoint):
+                return connection
+            # It was fenced while this one was on its way: the pool's other connections have been cut.
+            connection.close()
+            pool_of(endpoint).putconn(connection)
+        monitor.wake()
+        raise NotPrimary(endpoint=self.endpoint.name)
+
+    def _route_to(self, endpoint: Endpoint) -> PrimaryRoute:
+        return PrimaryRoute(endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, renew=self._renew)
 
 
 class ReplicaRoutePool(RoutePool):

@@ -58,7 +58,10 @@ def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
 
 
 def password_renewal(ref: TenantRef) -> Renew:
-    """Tells, when the tenant's password is refused, whether the registry has another one by now: it was rotated in between."""
+    """Tells, when the tenant's password is refused, what the registry has by now; None for a tenant that is no more.
+
+    It may still be the same: a rotation gives the registry the new one an instant before the server has it.
+    """
 
     def renew() -> str | None:
         from tenants.db.handler import release_unless_active
@@ -68,7 +71,6 @@ def password_renewal(ref: TenantRef) -> Renew:
             tenant = Tenant.objects.filter(pk=ref.id).first()
         finally:
             release_unless_active("control")
-        password = None if tenant is None else tenant.ref().password
-        return None if password == ref.password else password
+        return None if tenant is None else tenant.ref().password
 
     return renew
