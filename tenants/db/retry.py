@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 _READ = re.compile(r'SELECT (?:DISTINCT )?(?:"|1 AS "a"|COUNT\(\*\) AS "__count")')
 _LOCKS = re.compile(r"\bFOR (?:NO KEY )?(?:UPDATE|SHARE|KEY SHARE)\b")
 READ_ONLY, CONFLICT = "25006", "40001"
+# Psycopg takes these for its own errors (InternalError), though they say no more than that a transaction lasted too long.
+TIMED_OUT = {"25P03", "25P04"}
 
 
 class RetryingCursor(CursorWrapper):
@@ -80,7 +82,10 @@ class RetryingWrapper(_Base):
         return super().get_new_connection(conn_params)
 
     def retry_on(self, cursor: Any, sql: Any, error: DatabaseError) -> Any:
-        """The cursor to run the statement again on, or None: it has failed. Raises OperationalError when a primary refuses to write."""
+        """The cursor to run the statement again on, or None: it has failed.
+
+        Raises OperationalError, which can be tried again later, when a primary refused to write or a transaction lasted too long.
+        """
         cause = error.__cause__
         connection = cursor.connection
         lost = connection.closed or connection.pgconn.status != ConnStatus.OK
@@ -89,6 +94,8 @@ class RetryingWrapper(_Base):
         if sqlstate == READ_ONLY and not is_replica:
             self._refused_to_write(connection, error)
             return None
+        if sqlstate in TIMED_OUT:
+            raise OperationalError(*error.args) from error
         behind = is_replica and (sqlstate == CONFLICT or sqlstate.startswith("42"))
         if not (lost or behind) or self.in_atomic_block or not self.autocommit:
             return None

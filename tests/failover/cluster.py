@@ -7,7 +7,6 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
@@ -63,7 +62,7 @@ class Cluster:
             replica.start()
             replica.follow()
             self.nodes[name] = replica
-        self.proxies = {name: Proxy(HOST, node.port) for name, node in self.nodes.items()}
+        self.proxies = {name: Proxy(node.url).__enter__() for name, node in self.nodes.items()}
 
     def close(self) -> None:
         for proxy in self.proxies.values():
@@ -76,9 +75,7 @@ class Cluster:
 
     def url(self, name: str) -> str:
         """The superuser's URL of a node by way of its proxy."""
-        parts = urlsplit(self.nodes[name].url)
-        netloc = f"{parts.username}:{parts.password}@{HOST}:{self.proxies[name].port}"
-        return urlunsplit(parts._replace(netloc=netloc))
+        return self.proxies[name].url
 
     def execute(self, name: str, statement: str, **options: Any) -> list[tuple[Any, ...]]:
         """Run a statement on a node as the superuser, past its proxy."""

@@ -222,6 +222,7 @@ def test_tenants_are_made_and_deleted_on_the_new_primary(home: Any) -> None:
 def test_another_cluster_under_a_replicas_address_counts_for_nothing(home: Any, make_cluster: Any) -> None:
     cluster, ref = home(replicas=1)
     stranger = make_cluster(replicas=0)
+    stranger.execute("primary", f"ALTER ROLE postgres PASSWORD '{cluster.folder.secret('postgres_password')}'")
     cluster.nodes["replica"].stop()
     cluster.proxies["replica"]._server = ("127.0.0.1", stranger.primary.port)
     server = server_of(ref.server)
