@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -12,8 +11,8 @@ from accounts import events
 from accounts.errors import NotFound
 from accounts.validation import clean_name
 from activity import outbox
-from tenants import directory
-from tenants.db import replicas
+from tenants import epochs
+from tenants.db import replicas, roles
 from tenants.lifecycle import offboard
 from tenants.models import Server, Tenant
 from tenants.pages import Page, keyset_page
@@ -47,9 +46,11 @@ def tenant_update(*, tenant: Tenant, changes: dict[str, Any]) -> Tenant:
         if changed:
             for field, (_, value) in changed.items():
                 setattr(tenant, field, value)
-            tenant.save(update_fields=list(changed))
+            # A plan's time limits are part of the route: its connections start with them.
+            tenant.epoch += "plan" in changed
+            tenant.save(update_fields=[*changed, "epoch"])
             outbox.record(events.TenantUpdated.of(tenant, changes=changed))
-            transaction.on_commit(partial(directory.forget, str(tenant.pk)))
+            epochs.publish_on_commit(str(tenant.pk), tenant.epoch)
     return tenant
 
 
@@ -85,16 +86,19 @@ def tenant_delete(*, tenant: Tenant) -> None:
 def servers() -> list[dict[str, Any]]:
     """Each server with its number of tenants, and the lag of its replicas in bytes where this process has sampled it."""
     found = Server.objects.annotate(tenant_count=Count("tenants")).prefetch_related("replicas")
-    for server in found:
-        replicas.watch(server_of(server.name))
-    lag = {(state.server, state.replica): state.lag_bytes if state.healthy else None for state in replicas.status()}
+    lag = {
+        state.endpoint.name: replicas.lag_of(state, roles.state_of(ref.primary)) if state.healthy else None
+        for ref in (server_of(server.name) for server in found)
+        for endpoint in ref.replicas
+        if (state := roles.state_of(endpoint)) is not None
+    }
     return [
         {
             "name": server.name,
             "is_open": server.is_open,
             "tenants": server.tenant_count,
             "replicas": [
-                {"name": replica.name, "lag_bytes": lag.get((server.name, replica.name))}
+                {"name": replica.name, "lag_bytes": lag.get(f"{server.name}/{replica.name}")}
                 for replica in server.replicas.all()
             ],
         }

@@ -114,12 +114,16 @@ POOL: dict[str, float] = {
 # administrators, commands, provisioning and the monitors of replicas.
 POOL_LEASES = env.boolean("POOL_LEASES", default=TENANTRY_PROCESS in {"web", "stream", "worker", "beat"})
 POOL_RESERVE = env.number("POOL_RESERVE", 10)
-# Milliseconds, sent as start-up options of each connection by the kind of process: none is set on the hot path.
-STATEMENT_TIMEOUT = {"web": 10_000, "stream": 30_000, "worker": 300_000, "beat": 10_000}.get(TENANTRY_PROCESS, 0)
-LOCK_TIMEOUT = {"web": 5_000, "stream": 5_000, "worker": 30_000, "beat": 5_000}.get(TENANTRY_PROCESS, 0)
-IDLE_IN_TRANSACTION_TIMEOUT = {"web": 15_000, "stream": 30_000, "worker": 300_000, "beat": 15_000}.get(
-    TENANTRY_PROCESS, 0
-)
+# Seconds, sent as start-up options of each connection (tenants.limits): none is set on the hot path. A process that isn't
+# named here (cli: migrations, imports by hand) has no limits.
+TIME_LIMITS: dict[str, dict[str, float]] = {
+    "web": {"statement": 10, "lock": 5, "idle_in_transaction": 15, "transaction": 30},
+    "stream": {"statement": 60, "lock": 5, "idle_in_transaction": 30, "transaction": 300},
+    "worker": {"statement": 600, "lock": 30, "idle_in_transaction": 300, "transaction": 1800},
+    "beat": {"statement": 10, "lock": 5, "idle_in_transaction": 15, "transaction": 30},
+}
+# What a plan has of the time for statements and transactions.
+PLAN_SHARES = {"free": 0.5, "team": 1.0, "business": 2.0}
 # Seconds for which a process may serve a tenant's route from memory: rights and routes change within it.
 DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5

@@ -1,6 +1,6 @@
 """Host, slug or id to tenant, from the registry, remembered for settings.DIRECTORY_TTL seconds.
 
-A change of a tenant (suspended, moved, renamed) reaches each process within that time; `forget` makes it at once in this one.
+A change of a tenant (suspended, moved, renamed) reaches each process within that time; tenants.epochs tells of it sooner.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 
+from tenants import epochs
 from tenants.db import pools
 from tenants.db.handler import release_unless_active
 from tenants.errors import TenantNotFound
@@ -25,6 +26,7 @@ MAX_ENTRIES = 20_000
 
 _entries: OrderedDict[tuple[str, str], tuple[TenantRef | None, float]] = OrderedDict()
 _lock = threading.Lock()
+_changes = 0
 
 
 def by_host(host: str) -> TenantRef:
@@ -53,7 +55,9 @@ def by_id(tenant_id: str) -> TenantRef:
 
 def forget(tenant_id: str) -> None:
     """Read this tenant anew when it is next asked for."""
+    global _changes
     with _lock:
+        _changes += 1
         for key in [key for key, (ref, _) in _entries.items() if ref is None or ref.id == tenant_id]:
             del _entries[key]
 
@@ -69,12 +73,15 @@ def _find(by: str, value: str, query: Callable[[], Q]) -> TenantRef:
     entry = _entries.get(key)
     if entry is None or time.monotonic() - entry[1] > settings.DIRECTORY_TTL:
         # Two threads may both read; that is cheaper than to make every thread wait for one that waits for the database.
-        read_at = time.monotonic()
+        epochs.listen()
+        read_at, changes = time.monotonic(), _changes
         ref = _load(query())
         if entry is not None and entry[0] is not None and (ref is None or ref.alias != entry[0].alias):
             pools.forget_tenant(entry[0].alias)
         entry = (ref, read_at)
         with _lock:
+            if changes != _changes:  # what was read may be older than a change that was heard of meanwhile
+                entry = (ref, 0.0)
             _entries[key] = entry
             _entries.move_to_end(key)
             while len(_entries) > MAX_ENTRIES:
@@ -90,3 +97,6 @@ def _load(query: Q) -> TenantRef | None:
         return None if tenant is None else tenant.ref()
     finally:
         release_unless_active("control")
+
+
+epochs.on_change(forget)

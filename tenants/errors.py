@@ -12,11 +12,15 @@ TenantryError
 ├── ServerUnavailable         a Postgres server doesn't answer its administrator
 └── WrongDatabase             a connection answered for another database than it was opened for
 
-The pool's errors extend psycopg_pool's, which extend OperationalError, so that callers of Django already handle them.
+The pool's errors extend psycopg_pool's, which extend OperationalError, so that callers of Django already handle them. So do:
+
+EndpointDown                  a Postgres that is known not to answer; nobody waits for it
+NotPrimary                    a Postgres that doesn't take writes (any more), and no other one of its server does
 """
 
 from __future__ import annotations
 
+import psycopg
 from psycopg_pool import PoolClosed as PsycopgPoolClosed
 from psycopg_pool import PoolTimeout as PsycopgPoolTimeout
 from psycopg_pool import TooManyRequests as PsycopgTooManyRequests
@@ -186,3 +190,21 @@ class PoolClosed(PsycopgPoolClosed):
         super().__init__(f"pool {pool!r} is closed")
         self.pool = pool
         self.retry_after = 1
+
+
+class EndpointDown(psycopg.OperationalError):
+    """Raised at once instead of connecting to a Postgres that didn't answer just now."""
+
+    def __init__(self, *, endpoint: str) -> None:
+        super().__init__(f"the Postgres {endpoint!r} doesn't answer; it is tried again within seconds")
+        self.endpoint = endpoint
+        self.retry_after = 3
+
+
+class NotPrimary(psycopg.OperationalError):
+    """Raised when the primary of a server is wanted and the one that is known as such isn't one (any more)."""
+
+    def __init__(self, *, endpoint: str) -> None:
+        super().__init__(f"the Postgres {endpoint!r} is not a primary, and no other one of its server is known to be")
+        self.endpoint = endpoint
+        self.retry_after = 3

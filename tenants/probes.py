@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from tenants.db.urls import database
 from tenants.models import Replica, Server
+from tenants.servers import control_endpoint
 
 State = Literal["ok", "degraded", "down"]
 
@@ -103,7 +104,9 @@ async def _connect(parameters: dict[str, Any]) -> psycopg.AsyncConnection[tuple[
 
 async def _control() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """The registry's servers with their replicas, read without the ORM, which would take a thread."""
-    async with await _connect(settings.DATABASES["control"]) as connection:
+    primary = control_endpoint()
+    there = {**settings.DATABASES["control"], "HOST": primary.host, "PORT": str(primary.port)}
+    async with await _connect(there) as connection:
         servers = await (await connection.execute(_SERVERS)).fetchall()
         replicas = await (await connection.execute(_REPLICAS)).fetchall()
     urls: dict[str, list[tuple[str, str]]] = {name: [] for name, _ in servers}
@@ -113,22 +116,27 @@ async def _control() -> list[tuple[str, str, list[tuple[str, str]]]]:
 
 
 async def _server(name: str, url: str, replicas: list[tuple[str, str]]) -> Part:
-    """A primary and its replicas. A replica that is away, or isn't one, makes the server degraded."""
+    """A primary and its replicas. A replica that is away, or isn't one, makes the server degraded; so does one that was promoted."""
     primary, *found = await asyncio.gather(
         _probed(name, lambda: _postgres(url)),
         *(_probed(replica, lambda url=url: _postgres(url)) for replica, url in replicas),  # type: ignore[misc]
     )
     position = primary.facts.pop("lsn", None)
-    if primary.facts.pop("in_recovery", False):  # it was demoted, and would refuse every write
-        primary.state = "down"
-        primary.facts["error"] = "in_recovery"
+    writes = primary.state == "ok" and not primary.facts.pop("in_recovery", False)
     for replica in found:
         replayed = replica.facts.pop("lsn", None)
         if not replica.facts.pop("in_recovery", True):
+            if not writes and primary.state != "degraded":  # it was promoted, and serves in the primary's place
+                primary.state, position = "degraded", None
+                primary.facts["acting_primary"] = replica.name
+                continue
             replica.state = "degraded"
             replica.facts["error"] = "not_in_recovery"
         elif position is not None and replayed is not None:
             replica.facts["lag_bytes"] = max(0, position - replayed)
+    if not writes and primary.state != "degraded":  # it was demoted, and would refuse every write
+        primary.state = "down"
+        primary.facts.setdefault("error", "in_recovery")
     if primary.state == "ok" and any(replica.state != "ok" for replica in found):
         primary.state = "degraded"
     if found:

@@ -19,7 +19,7 @@ from django.db import DatabaseError, connections
 
 from tenants import context
 from tenants.db import replicas
-from tenants.db.replicas import Position
+from tenants.db.nodes import Position
 from tenants.refs import TenantRef
 
 log = structlog.get_logger(__name__)

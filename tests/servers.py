@@ -17,6 +17,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tenants import epochs
+from tenants.db import monitor
 from tenants.devstack.servers import EmbeddedServers
 
 VARIABLE = "TENANTRY_TEST_SERVERS"
@@ -84,6 +86,8 @@ def pytest_unconfigure() -> None:
     global _servers
     if _servers is None:
         return
+    epochs.stop()  # they would tell that the servers are gone
+    monitor.stop()
     _servers.stop()
     _servers = None
     if _folder is not None:

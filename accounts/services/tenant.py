@@ -7,7 +7,7 @@ from django.db import transaction
 from accounts import events
 from accounts.validation import clean_name
 from activity import outbox
-from tenants import directory
+from tenants import directory, epochs
 from tenants.context import current_tenant
 from tenants.models import Tenant
 from tenants.refs import TenantRef
@@ -23,5 +23,5 @@ def tenant_update(*, name: str) -> TenantRef:
         outbox.record(events.TenantUpdated.of(ref, changes={"name": [ref.name, name]}))
         # The registry is in another database. It is written last: if that fails, the event is rolled back with us.
         Tenant.objects.filter(pk=ref.id).update(name=name)
-    directory.forget(ref.id)
+    epochs.publish(ref.id, ref.epoch)
     return directory.by_id(ref.id)

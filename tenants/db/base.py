@@ -8,24 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
-from django.db.backends.postgresql import base, compiler
+from django.db.backends.postgresql import base, compiler, operations
 from django.utils.functional import cached_property
 
 from tenants import context
 from tenants.db.connection import Connection, WatchedCursor
+from tenants.db.nodes import CONTROL_SERVER
+from tenants.db.options import NETWORK_OPTIONS, application_name, startup_options
 from tenants.db.pools import Endpoint, pool_of
+from tenants.db.retry import RetryingWrapper
 from tenants.errors import CrossTenant, NoTenant, WrongDatabase
 from tenants.refs import CONTROL, owner_of
-
-# libpq's defaults wait for minutes on a peer that is gone. Seconds, and milliseconds for the last one.
-NETWORK_OPTIONS = {
-    "connect_timeout": "3",
-    "keepalives_idle": "10",
-    "keepalives_interval": "3",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
 
 # Asked of each new connection: which database it is in, and how many connections the server gives to ordinary roles.
 PROOF = """
@@ -34,34 +27,25 @@ PROOF = """
 """
 
 
-def startup_options() -> str:
-    """The session's settings, sent when it starts, so that no SET is ever needed: time zone and the process kind's time limits."""
-    return (
-        f"-c timezone=UTC -c statement_timeout={settings.STATEMENT_TIMEOUT} -c lock_timeout={settings.LOCK_TIMEOUT}"
-        f" -c idle_in_transaction_session_timeout={settings.IDLE_IN_TRANSACTION_TIMEOUT}"
-    )
-
-
-class Cursor(WatchedCursor, base.Cursor):  # type: ignore[misc]  # django-stubs doesn't know it
+class Cursor(WatchedCursor, base.Cursor):
     """Django's cursor, which tells the connection what leaves nothing in the session."""
 
 
-class DatabaseOperations(base.DatabaseOperations):
+class DatabaseOperations(operations.DatabaseOperations):
     """Django's, which looks its compilers' module up once for each wrapper; ours live for a request."""
 
     def compiler(self, compiler_name: str) -> Any:
         return getattr(compiler, compiler_name)
 
 
+# psycopg's parameters, or what makes them: they are needed only where a connection is opened.
+ConnectKwargs = dict[str, Any] | Callable[[], dict[str, Any]]
+
+
 class RoutePool:
-    """What one wrapper sees of an endpoint's pool: a pool for its own database. It is the pool's `Route` too.
+    """What one wrapper sees of an endpoint's pool: a pool for its own database. It is the pool's `Route` too."""
 
-    `connect_kwargs` are psycopg's, or what makes them: they are needed only where a connection is opened.
-    """
-
-    def __init__(
-        self, endpoint: Endpoint, *, alias: str, connect_kwargs: dict[str, Any] | Callable[[], dict[str, Any]]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, alias: str, connect_kwargs: ConnectKwargs) -> None:
         self.endpoint = endpoint
         self.alias = alias
         owner = owner_of(alias)
@@ -94,7 +78,7 @@ class RoutePool:
         return connection
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(RetryingWrapper, base.DatabaseWrapper):
     """A connection to one database, borrowed from the endpoint's pool for as long as the wrapper is open.
 
     A wrapper is made anew each time that a tenant is entered, so that nothing of a request (a transaction, the log of its
@@ -102,10 +86,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """
 
     ops_class = DatabaseOperations
+    # The tenant's plan, by which its time limits are; control has none.
+    plan = ""
 
-    def __init__(self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None, server: str = CONTROL_SERVER
+    ) -> None:
         super().__init__(settings_dict, alias)
         self._endpoint = endpoint
+        self._server = server
         self._route_pool: RoutePool | None = None
 
     @cached_property
@@ -118,15 +107,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return self._route_pool
 
     def _make_route_pool(self, endpoint: Endpoint) -> RoutePool:
-        return RoutePool(endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs)
+        from tenants.db.routes import PrimaryRoutePool
+
+        return PrimaryRoutePool(endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, server=self._server)
 
     def _connect_kwargs(self) -> dict[str, Any]:
         """What psycopg connects with. Options of the database's URL come before ours."""
+        parameters = super().get_connection_params()
         return {
             **NETWORK_OPTIONS,
-            "options": startup_options(),
             "application_name": application_name(self.alias),
-            **super().get_connection_params(),
+            **parameters,
+            "options": f"{startup_options(self.plan)} {parameters.get('options', '')}".strip(),
             "cursor_factory": Cursor,
         }
 
@@ -173,11 +165,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 _checked: set[tuple[str, int]] = set()
-
-
-def application_name(of: str) -> str:
-    """What the server's administrators see: the kind of process, and whose connection it is."""
-    return f"tenantry-{settings.TENANTRY_PROCESS} {of}"[:63]
 
 
 def settings_for(*, name: str, user: str, password: str, endpoint: Endpoint, application: str) -> dict[str, Any]:

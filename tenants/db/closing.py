@@ -49,7 +49,7 @@ def close_and_wait(connections: Iterable[psycopg.Connection[Any]]) -> None:
             os.close(end)
 
 
-def shut(connection: psycopg.Connection[Any]) -> None:
+def shut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     """Shut a connection's socket down, which another thread may be waiting on: that thread finds it at its end."""
     try:
         end = socket.socket(fileno=os.dup(connection.pgconn.socket))

@@ -32,6 +32,9 @@ class Endpoint:
 
 _pools: dict[tuple[str, int], ServerPool] = {}
 _lock = threading.Lock()
+# The epoch that a tenant's route is known to have reached, for the tenants whose routes changed last.
+_epochs: dict[str, int] = {}
+MAX_EPOCHS = 20_000
 # What a parent process had open. Kept so that nothing in a child ends connections that the parent uses.
 _inherited: list[object] = []
 
@@ -43,7 +46,7 @@ def pool_of(endpoint: Endpoint) -> ServerPool:
         with _lock:
             pool = _pools.get(endpoint.key)  # again: another thread may have made it while this one waited
             if pool is None:
-                pool = ServerPool(endpoint.name, limits_of(endpoint))
+                pool = ServerPool(endpoint.name, limits_of(endpoint), is_former=is_former)
                 keeper.keep(pool, endpoint.host, endpoint.port)
                 _pools[endpoint.key] = pool
     return pool
@@ -71,13 +74,44 @@ def all_pools() -> list[ServerPool]:
 
 
 def forget_tenant(alias: str) -> None:
-    """Close the idle connections of a tenant's former route, by its primary's alias, in every pool."""
+    """Close a tenant's connections, by its primary's alias, in every pool: idle ones now, lent ones when they come back."""
     for pool in all_pools():
-        pool.drop_idle(alias)
+        pool.retire(lambda owner: owner == alias)
+
+
+def forget_former(tenant_id: str, epoch: int) -> None:
+    """Keep no connection of this tenant that was opened for an epoch before this one. An earlier call's higher epoch holds."""
+    with _lock:
+        known = _epochs.pop(tenant_id, 0)
+        _epochs[tenant_id] = max(known, epoch)
+        while len(_epochs) > MAX_EPOCHS:
+            del _epochs[next(iter(_epochs))]
+    for pool in all_pools():
+        pool.retire(is_former)
+
+
+def is_former(owner: str) -> bool:
+    """Whether an owner (`t:<id>:<epoch>`) is known to be a tenant's former route."""
+    _, tenant_id, epoch = owner.split(":")
+    return int(epoch) < _epochs.get(tenant_id, 0)
+
+
+def owners() -> set[str]:
+    """The owners that have connections open in any pool."""
+    return {owner for pool in all_pools() for owner in pool.owners()}
+
+
+def cut(endpoint: Endpoint) -> int:
+    """End every connection to an endpoint, lent ones too. Returns how many there were."""
+    pool = _pools.get(endpoint.key)
+    return 0 if pool is None else pool.cut()
 
 
 def close_all(timeout: float = 10.0) -> None:
-    """Drain every pool, within `timeout` seconds in all. For the end of a process: the pools stay closed."""
+    """Drain every pool, within `timeout` seconds in all, and ask no node any more. For the end of a process: the pools stay closed."""
+    from tenants.db import monitor
+
+    monitor.stop(timeout)
     deadline = time.monotonic() + timeout
     for pool in all_pools():
         pool.close(max(0.0, deadline - time.monotonic()))
@@ -89,6 +123,7 @@ def _start_empty_after_fork() -> None:
     global _lock
     _inherited.append(dict(_pools))
     _pools.clear()
+    _epochs.clear()
     _lock = threading.Lock()
 
 

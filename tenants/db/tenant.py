@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-import psycopg
-import structlog
+from typing import Any
+
+from django.db import connections
 
 from tenants.db.base import DatabaseWrapper, RoutePool, settings_for
-from tenants.db.pool import Connection
-from tenants.refs import TenantRef
+from tenants.db.pools import Endpoint
+from tenants.db.routes import PrimaryRoutePool, Renew, ReplicaRoutePool
+from tenants.refs import TenantRef, owner_of
 from tenants.servers import server_of
 
-log = structlog.get_logger(__name__)
 
+class PrimaryWrapper(DatabaseWrapper):
+    """A wrapper whose connection is to the tenant's primary, wherever that is when it connects."""
 
-class ReplicaRoutePool(RoutePool):
-    """A replica's pool, with the primary behind it: when the replica can't be reached, the primary serves."""
+    def __init__(self, settings_dict: dict[str, Any], ref: TenantRef, endpoint: Endpoint) -> None:
+        super().__init__(settings_dict, ref.alias, endpoint, ref.server)
+        self.plan = ref.plan
+        self._renew = password_renewal(ref)
 
-    primary: RoutePool
-
-    def getconn(self, timeout: float | None = None) -> Connection:
-        try:
-            return super().getconn(timeout)
-        except psycopg.OperationalError as error:
-            log.warning("replica_unavailable", replica=self.endpoint.name, error=type(error).__name__)
-            from tenants.db import replicas
-
-            replicas.mark_failed(self.endpoint)
-            return self.primary.getconn(timeout)
+    def _make_route_pool(self, endpoint: Endpoint) -> RoutePool:
+        return PrimaryRoutePool(
+            endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, server=self._server, renew=self._renew
+        )
 
 
 class ReplicaWrapper(DatabaseWrapper):
     """A wrapper whose connection is to a replica, or to the primary when the replica can't be reached."""
 
-    primary: DatabaseWrapper
-
     @property
-    def pool(self) -> RoutePool:
-        if self._route_pool is None:
-            assert self._endpoint is not None
-            parameters = super().pool._connect_kwargs
-            route_pool = ReplicaRoutePool(self._endpoint, alias=self.alias, connect_kwargs=parameters)
-            route_pool.primary = self.primary.pool
-            self._route_pool = route_pool
-        return self._route_pool
+    def primary(self) -> DatabaseWrapper:
+        """This thread's wrapper of the same tenant's primary."""
+        wrapper = connections[owner_of(self.alias)]
+        assert isinstance(wrapper, DatabaseWrapper)
+        return wrapper
+
+    def _make_route_pool(self, endpoint: Endpoint) -> RoutePool:
+        return ReplicaRoutePool(
+            endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, primary=lambda: self.primary.pool
+        )
 
 
 def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
@@ -50,10 +48,28 @@ def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
     server = server_of(ref.server)
     _, _, number = alias.partition("@")
     credentials = {"name": ref.database, "user": ref.role, "password": ref.password, "application": ref.slug}
-    primary = DatabaseWrapper(settings_for(endpoint=server.primary, **credentials), ref.alias, server.primary)
     if not number:
-        return primary
+        return PrimaryWrapper(settings_for(endpoint=server.primary, **credentials), ref, server.primary)
     endpoint = server.replicas[int(number)]
     replica = ReplicaWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint)
-    replica.primary = primary
+    replica.plan = ref.plan
     return replica
+
+
+def password_renewal(ref: TenantRef) -> Renew:
+    """Tells, when the tenant's password is refused, what the registry has by now; None for a tenant that is no more.
+
+    It may still be the same: a rotation gives the registry the new one an instant before the server has it.
+    """
+
+    def renew() -> str | None:
+        from tenants.db.handler import release_unless_active
+        from tenants.models import Tenant
+
+        try:
+            tenant = Tenant.objects.filter(pk=ref.id).first()
+        finally:
+            release_unless_active("control")
+        return None if tenant is None else tenant.ref().password
+
+    return renew

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import ClassVar
 
 import psycopg
 
@@ -11,11 +12,10 @@ from tenants.devstack.folder import DataFolder
 from tenants.devstack.ports import HOST
 from tenants.devstack.postgres import SUPERUSER, Postgres, Primary
 
-SLOT = "replica"
-
 
 class Replica(Postgres):
     name = "postgres-replica"
+    slot: ClassVar[str] = "replica"  # on the primary, and what its stream calls itself
     in_recovery = True
 
     def __init__(self, folder: DataFolder, port: int, primary: Primary, *, durable: bool = True) -> None:
@@ -33,7 +33,7 @@ class Replica(Postgres):
         self.run(
             "pg_basebackup",
             *("--dbname", self._conninfo(), "--no-password", "--pgdata", str(self.half_made)),
-            *("--checkpoint", "fast", "--wal-method", "stream", "--create-slot", "--slot", SLOT),
+            *("--checkpoint", "fast", "--wal-method", "stream", "--create-slot", "--slot", self.slot),
             *(["--no-sync"] if not self.durable else []),
         )
         (self.half_made / "standby.signal").touch()
@@ -51,7 +51,8 @@ class Replica(Postgres):
         for _ in range(100):
             try:
                 self.primary.execute(
-                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", SLOT
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
+                    self.slot,
                 )
             except psycopg.errors.ObjectInUse:
                 time.sleep(0.1)
@@ -60,15 +61,13 @@ class Replica(Postgres):
 
     def _conninfo(self) -> str:
         # The primary's port may be another one at each start, so this isn't kept in the data folder.
-        return (
-            f"host={HOST} port={self.primary.port} user={SUPERUSER} passfile='{self.passfile}' application_name={SLOT}"
-        )
+        return f"host={HOST} port={self.primary.port} user={SUPERUSER} passfile='{self.passfile}' application_name={self.slot}"
 
     def settings(self) -> dict[str, str]:
         return {
             **super().settings(),
             "primary_conninfo": self._conninfo(),
-            "primary_slot_name": SLOT,
+            "primary_slot_name": self.slot,
             "recovery_target_timeline": "latest",
             "wal_retrieve_retry_interval": "500ms",
         }
@@ -81,7 +80,7 @@ class Replica(Postgres):
         """Whether the primary sends it what it writes."""
         return bool(
             self.primary.execute(
-                "SELECT 1 FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'", SLOT
+                "SELECT 1 FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'", self.slot
             )
         )
 

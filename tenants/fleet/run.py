@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tenants import context, directory
+from tenants import context, epochs
 from tenants.fleet.plan import LIVE, plan
 from tenants.lifecycle import postgres, schema
 from tenants.lifecycle.postgres import administrator
@@ -69,4 +69,4 @@ def _migrate_locked(ref: TenantRef, version: str) -> None:
         with context.use(tenant.ref()):
             schema.migrate()
         Tenant.objects.filter(pk=ref.id).update(schema_version=version)
-        directory.forget(ref.id)
+        epochs.publish(ref.id, tenant.epoch)

@@ -11,8 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from tenants import cache, context, directory
-from tenants.db import pools
+from tenants import cache, context, epochs
 from tenants.errors import TenantBusy, TenantNotFound
 from tenants.lifecycle import postgres
 from tenants.lifecycle.postgres import Administrator, administrator
@@ -48,7 +47,7 @@ def _change_state(ref: TenantRef, former: str, state: str) -> TenantRef:
         tenant.epoch += 1
         tenant.save(update_fields=["state", "epoch"])
         tenant_state_changed.send(sender=Tenant, tenant=tenant, former=former)
-    _forget(ref)
+        epochs.publish_on_commit(ref.id, tenant.epoch)
     log.info("tenant_state_changed", tenant=tenant.slug, state=state)
     return tenant.ref()
 
@@ -68,7 +67,7 @@ def delete_tenant(ref: TenantRef) -> None:
                 raise TenantBusy(slug=tenant.slug, state=tenant.state)
             if tenant.state != State.DELETING:
                 Tenant.objects.filter(pk=tenant.pk).update(state=State.DELETING, epoch=F("epoch") + 1)
-        _forget(ref)
+        epochs.publish(ref.id, epochs.GONE)
         with administrator(tenant.server) as admin, postgres.tenant_lock(admin, tenant_id=tenant.pk, slug=tenant.slug):
             remove(admin, tenant)
 
@@ -85,13 +84,8 @@ def remove(admin: Administrator, tenant: Tenant) -> None:
     _clear_cache(ref)
     tenant_deleted.send(sender=Tenant, tenant=ref)
     Tenant.objects.filter(pk=tenant.pk).delete()
-    _forget(ref)
+    epochs.publish(ref.id, epochs.GONE)
     log.info("tenant_removed", tenant=ref.slug, server=ref.server)
-
-
-def _forget(ref: TenantRef) -> None:
-    directory.forget(ref.id)
-    pools.forget_tenant(ref.alias)
 
 
 def _clear_cache(ref: TenantRef) -> None:

@@ -11,10 +11,11 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from tenants.db.base import NETWORK_OPTIONS
+from tenants.db.options import NETWORK_OPTIONS
 from tenants.db.urls import database
 from tenants.errors import ServerUnavailable, TenantBusy
 from tenants.models import Server
+from tenants.servers import primary_endpoint
 
 Administrator = psycopg.Connection[Any]
 
@@ -25,9 +26,14 @@ _LOCK_TIMEOUT = 10_000
 
 @contextmanager
 def administrator(server: Server, *, dbname: str | None = None) -> Iterator[Administrator]:
-    """A connection in autocommit to the server's own database, or to `dbname`. Raises ServerUnavailable when there is none to be had."""
+    """A connection in autocommit to the server's own database, or to `dbname`, on whichever of its nodes is the primary by now.
+
+    Raises ServerUnavailable when there is none to be had.
+    """
+    parsed = database(server.url)
     try:
-        connection = connect(database(server.url), dbname=dbname)
+        primary = primary_endpoint(server.name)
+        connection = connect({**parsed, "HOST": primary.host, "PORT": str(primary.port)}, dbname=dbname)
     except psycopg.OperationalError as error:
         raise ServerUnavailable(server=server.name, reason=first_line(error)) from error
     with connection:

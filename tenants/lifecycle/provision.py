@@ -17,7 +17,7 @@ import structlog
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Count
 
-from tenants import context, directory
+from tenants import context, epochs
 from tenants.db import pools
 from tenants.errors import ProvisioningFailed, ServerUnavailable, SlugTaken
 from tenants.ids import new_id
@@ -150,7 +150,7 @@ def _activate(tenant: Tenant) -> None:
             raise ProvisioningFailed(slug=tenant.slug, step="entering it into the registry")
         tenant.state = Tenant.State.ACTIVE
         tenant_state_changed.send(sender=Tenant, tenant=tenant, former=Tenant.State.PROVISIONING)
-    directory.forget(str(tenant.pk))
+    epochs.publish(str(tenant.pk), tenant.epoch)
 
 
 def _undo(admin: Administrator, tenant: Tenant) -> None:

@@ -17,7 +17,7 @@ from taggit.models import Tag
 from tenants import reads
 from tenants.context import use_tenant
 from tenants.db import pools, replicas
-from tenants.db.replicas import Position
+from tenants.db.nodes import Position
 from tenants.refs import TenantRef
 from tenants.servers import server_of
 
@@ -30,7 +30,7 @@ def watched(committed_tenant: TenantRef, django_db_blocker: Any) -> Iterator[Ten
     """A tenant with committed rows, whose replica this process has sampled. Rows that a test makes are removed."""
     with django_db_blocker.unblock():
         with use_tenant(committed_tenant):
-            replicas.watch(server_of(committed_tenant.server))
+            server_of(committed_tenant.server)
             wait_until(lambda: any(state.healthy for state in replicas.status()))
         yield committed_tenant
         with use_tenant(committed_tenant):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
@@ -17,6 +16,7 @@ from tenants.lifecycle.registry import seed_servers
 from tenants.lifecycle.template import ensure_template
 from tenants.management.base import Incomplete, TenantryCommand
 from tenants.models import Server
+from tenants.servers import control_parameters
 
 # Seconds that one prepare waits for another on the same control database.
 WAIT = 600.0
@@ -34,7 +34,7 @@ class Command(TenantryCommand):
 
     def run(self, *, no_fleet: bool = False, **options: Any) -> dict[str, Any]:
         with (
-            postgres.connect(settings.DATABASES["control"]) as control,
+            postgres.connect(control_parameters()) as control,
             postgres.advisory_lock(control, "tenantry prepare", timeout=WAIT) as held,
         ):
             if not held:
