@@ -194,8 +194,9 @@ def _let_lapse() -> None:
 
 async def _connect() -> psycopg.AsyncConnection[Any]:
     from tenants.db.options import NETWORK_OPTIONS, application_name
+    from tenants.servers import control_parameters
 
-    control = settings.DATABASES["control"]
+    control = await asyncio.to_thread(control_parameters)
     return await psycopg.AsyncConnection.connect(
         host=control["HOST"],
         port=control["PORT"],

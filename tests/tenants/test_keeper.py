@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -30,15 +29,12 @@ def until(is_so: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @pytest.fixture
-def control() -> Iterator[Proxy]:
+def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """Control by way of a proxy, for those who keep leases."""
-    database = settings.DATABASES["control"]
-    parts = urlsplit(primary_url())
-    with Proxy(parts.geturl()) as proxy:
-        former = database["PORT"], database["HOST"]
-        database["PORT"], database["HOST"] = str(proxy.port), "127.0.0.1"
+    with Proxy(primary_url()) as proxy:
+        there = {**settings.DATABASES["control"], "HOST": "127.0.0.1", "PORT": str(proxy.port)}
+        monkeypatch.setattr("tenants.servers.control_parameters", lambda: there)
         yield proxy
-        database["PORT"], database["HOST"] = former
 
 
 @pytest.fixture

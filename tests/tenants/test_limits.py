@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,9 +66,9 @@ def wrapper_of(ref: TenantRef, plan: str) -> Any:
     """A wrapper under an alias of its own, so that no connection with other limits is lent to it."""
     endpoint = server_of(ref.server).primary
     parameters = settings_for(
-        name=ref.database, user=ref.role, password=ref.password, endpoint=endpoint, application=ref.slug, plan=plan
+        name=ref.database, user=ref.role, password=ref.password, endpoint=endpoint, application=ref.slug
     )
-    wrapper = PrimaryWrapper(parameters, ref, endpoint)
+    wrapper = PrimaryWrapper(parameters, replace(ref, plan=plan), endpoint)
     wrapper.alias = f"{ref.alias}{id(wrapper)}"
     return wrapper
 
