@@ -47,7 +47,8 @@ def check_budgets(databases: Sequence[str] | None = None, **kwargs: Any) -> list
     return [
         Warning(f"{endpoint} gives {limit} connections; {leased} are leased.", hint=hint, id="tenants.W002")
         for endpoint, limit, leased, holders in found
-        if (hint := budget.complaint(limit=limit, leased=leased, holders=holders, most=int(settings.POOL["max"])))
+        if limit is not None
+        and (hint := budget.complaint(limit=limit, leased=leased, holders=holders, most=int(settings.POOL["max"])))
     ]
 
 

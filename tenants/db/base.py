@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.db.backends.postgresql import base, compiler
+from django.db.backends.postgresql import base, compiler, operations
 from django.utils.functional import cached_property
 
 from tenants import context
@@ -42,11 +42,11 @@ def startup_options() -> str:
     )
 
 
-class Cursor(WatchedCursor, base.Cursor):  # type: ignore[misc]  # django-stubs doesn't know it
+class Cursor(WatchedCursor, base.Cursor):
     """Django's cursor, which tells the connection what leaves nothing in the session."""
 
 
-class DatabaseOperations(base.DatabaseOperations):
+class DatabaseOperations(operations.DatabaseOperations):
     """Django's, which looks its compilers' module up once for each wrapper; ours live for a request."""
 
     def compiler(self, compiler_name: str) -> Any:

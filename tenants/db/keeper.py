@@ -106,7 +106,7 @@ def _renew_all_the_time() -> None:
                 failing = False
             if connection is None and _stopping.is_set():
                 return
-            for kept in list(_kept):
+            for kept in _kept:
                 kept.pool.shrink()
 
 
@@ -163,7 +163,7 @@ def _askings() -> dict[_Kept, Asking]:
     at_control = f"{control['HOST']}:{control['PORT']}"
     process = f"{settings.TENANTRY_PROCESS} {os.getpid()}@{socket.gethostname()}"[:100]
     askings: dict[_Kept, Asking] = {}
-    for kept in list(_kept):
+    for kept in _kept:
         pool = kept.pool
         size = pool.get_stats()["pool_size"]
         wanted = max(1, pool.wanted)
@@ -185,7 +185,7 @@ def _askings() -> dict[_Kept, Asking]:
 
 def _let_lapse() -> None:
     """Fall back to one connection where the lease could not be renewed in time, so that an error reaches who borrows."""
-    for kept in list(_kept):
+    for kept in _kept:
         if not kept.renewed_at or time.monotonic() - kept.renewed_at > budget.LAPSES_AFTER:
             kept.size = 0
             if kept.pool.max_size != 1:
