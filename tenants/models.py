@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import intern
+
 from django.db import models
 from django.db.models.functions import Lower, Now
 
@@ -97,19 +99,19 @@ class Tenant(models.Model):
         self.encrypted_password = crypto.encrypt(password, associated=f"tenant:{self.id}")
 
     def ref(self) -> TenantRef:
-        """The frozen value that the rest of the system works with."""
+        """The frozen value that the rest of the system works with. A process keeps one of each tenant, so equal words are shared."""
         return TenantRef(
             id=str(self.id),
             slug=self.slug,
             name=self.name,
-            plan=self.plan,
-            state=self.state,
+            plan=intern(self.plan),
+            state=intern(self.state),
             epoch=self.epoch,
-            server=self.server_id,
+            server=intern(self.server_id),
             database=self.database,
             role=self.role,
             password=crypto.decrypt(self.encrypted_password, associated=f"tenant:{self.id}").decode(),
-            schema_version=self.schema_version,
+            schema_version=intern(self.schema_version),
         )
 
 

@@ -24,6 +24,8 @@ LAPSES_AFTER = 10.0
 EXPIRES_AFTER = 15.0
 # Connections that a pool asks for beyond what it uses, so that not each one waits for a renewal.
 HEADROOM = 2
+# With fewer than so many a pool serves no second request while one runs: at control's server one is the session that renews.
+MIN_EACH = 3
 
 # Rows in the order of their key, so that two processes never wait for each other.
 LOCK = """
@@ -82,6 +84,27 @@ def grant(capacity: int, has: Holding, others: Iterable[Holding], most: int) -> 
     claimed = sum(max(other.size, min(other.wanted, fair)) for other in others)
     entitled = max(min(has.wanted, fair), capacity - claimed)
     return max(0, min(most, entitled, left))
+
+
+def complaint(*, limit: int, leased: int, holders: int, most: int) -> str:
+    """What is wrong with a server's limit, for whoever can change it; empty when nothing is.
+
+    `limit` is what the server gives to ordinary roles, `most` what the pool of one process may hold, `holders` how many pools there are.
+    """
+    capacity = limit - settings.POOL_RESERVE
+    if capacity < 1:
+        return (
+            f"Raise max_connections or lower POOL_RESERVE ({settings.POOL_RESERVE}): nothing is left for the processes."
+        )
+    if leased > capacity:
+        return f"Raise max_connections by {leased - capacity}: the processes hold more than it leaves them now."
+    if capacity < MIN_EACH * holders:
+        return (
+            f"Raise max_connections by {MIN_EACH * holders - capacity}: {holders} pools get fewer than {MIN_EACH} each."
+        )
+    if most > capacity:
+        return f"Lower POOL_MAX to {capacity} or raise max_connections: no process can ever have its {most}."
+    return ""
 
 
 async def renew(connection: AsyncConnection[Any], askings: list[Asking]) -> dict[UUID, int]:

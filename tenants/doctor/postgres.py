@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from psycopg.rows import dict_row
 
+from tenants.db import budget
 from tenants.db.urls import database
 from tenants.doctor.finding import Finding, reason
 from tenants.errors import TenantryError
@@ -24,7 +25,8 @@ FACTS = """
            current_setting('server_version_num')::int / 10000 AS major,
            pg_is_in_recovery() AS in_recovery,
            current_setting('wal_level') AS wal_level,
-           current_setting('max_connections')::int AS max_connections,
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - current_setting('reserved_connections')::int AS connections,
            (SELECT rolsuper OR (rolcreatedb AND rolcreaterole)
               FROM pg_roles WHERE rolname = current_user) AS may_provision,
            (SELECT system_identifier::text FROM pg_control_system()) AS system,
@@ -138,14 +140,19 @@ def _primary(name: str, url: str, facts: dict[str, Any]) -> Iterator[Finding]:
     if not facts["may_provision"]:
         advice = "Grant it CREATEDB and CREATEROLE: each tenant gets a database and a role of its own."
         yield Finding(f"server {name}: rights", "failed", "the role can't make databases and roles", advice)
-    limit = int(parameters["POOL"].get("max", settings.POOL["max"]))
-    needed = limit * sum(PROCESSES.values())
-    counted = f"{facts['max_connections']} connections for {sum(PROCESSES.values())} processes with {limit} each"
-    if needed + 10 > facts["max_connections"]:
-        advice = f"Raise max_connections above {needed + 10}, or lower POOL_MAX (or pool_max in this server's URL)."
-        yield Finding(f"server {name}: budget", "warning", counted, advice)
-    else:
-        yield Finding(f"server {name}: budget", "ok", counted)
+    yield _budget(name, parameters, facts["connections"])
+
+
+def _budget(name: str, parameters: dict[str, Any], limit: int) -> Finding:
+    """What the processes hold of the server's connections, and whether they can all have some."""
+    from tenants.models import Lease
+
+    leases = Lease.objects.filter(budget=f"{parameters['HOST']}:{parameters['PORT']}")
+    leased, running = sum(leases.values_list("size", flat=True)), leases.count()
+    most = int(parameters["POOL"].get("max", settings.POOL["max"]))
+    found = f"{limit} connections, {settings.POOL_RESERVE} kept back, {leased} leased to {running} pools"
+    advice = budget.complaint(limit=limit, leased=leased, holders=max(running, sum(PROCESSES.values())), most=most)
+    return Finding(f"server {name}: budget", "warning" if advice else "ok", found, advice)
 
 
 def _version(name: str, facts: dict[str, Any]) -> Iterator[Finding]:

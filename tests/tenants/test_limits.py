@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from tenants.context import use_tenant
-from tenants.db.base import settings_for
-from tenants.db.tenant import PrimaryWrapper
 from tenants.limits import TimeLimits, time_limits
 from tenants.refs import TenantRef
-from tenants.servers import server_of
+
+EPOCHS = itertools.count()
 
 
 def test_a_plan_scales_what_takes_time_because_it_is_much(settings: Any) -> None:
@@ -39,15 +39,13 @@ def test_a_session_starts_with_them(
     committed_tenant: TenantRef, django_db_blocker: Any, settings: Any, plan: str, statement: str
 ) -> None:
     settings.TENANTRY_PROCESS = "web"
-    with django_db_blocker.unblock(), use_tenant(committed_tenant):
-        wrapper = wrapper_of(committed_tenant, plan)
-        with wrapper.cursor() as cursor:
+    with django_db_blocker.unblock(), use_tenant(on_plan(committed_tenant, plan)):
+        with connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == (statement,)
             cursor.execute("SELECT sourcefile, source FROM pg_settings WHERE name = 'transaction_timeout'")
             assert cursor.fetchone() == (None, "client")
-        wrapper.connection.close()
-        wrapper.close()
+        connection.connection.close()
 
 
 def test_a_transaction_that_lasts_too_long_is_ended_by_the_server(
@@ -55,22 +53,18 @@ def test_a_transaction_that_lasts_too_long_is_ended_by_the_server(
 ) -> None:
     settings.TENANTRY_PROCESS = "web"
     settings.TIME_LIMITS = {"web": {"statement": 10, "lock": 5, "idle_in_transaction": 15, "transaction": 0.2}}
-    with django_db_blocker.unblock(), use_tenant(committed_tenant):
-        wrapper: Any = wrapper_of(committed_tenant, "team")
-        with pytest.raises(OperationalError, match="transaction timeout"), wrapper.cursor() as cursor:
-            cursor.execute("BEGIN; SELECT pg_sleep(1)")
-        wrapper.close()
+    with (
+        django_db_blocker.unblock(),
+        use_tenant(on_plan(committed_tenant, "team")),
+        pytest.raises(OperationalError, match="transaction timeout"),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("BEGIN; SELECT pg_sleep(1)")
 
 
-def wrapper_of(ref: TenantRef, plan: str) -> Any:
-    """A wrapper under an alias of its own, so that no connection with other limits is lent to it."""
-    endpoint = server_of(ref.server).primary
-    parameters = settings_for(
-        name=ref.database, user=ref.role, password=ref.password, endpoint=endpoint, application=ref.slug
-    )
-    wrapper = PrimaryWrapper(parameters, replace(ref, plan=plan), endpoint)
-    wrapper.alias = f"{ref.alias}{id(wrapper)}"
-    return wrapper
+def on_plan(ref: TenantRef, plan: str) -> TenantRef:
+    """The tenant on a plan, at an epoch of its own, so that no connection with other limits is lent to it."""
+    return replace(ref, plan=plan, epoch=1000 + next(EPOCHS))
 
 
 def test_a_change_of_the_plan_is_a_change_of_the_route(tenants: Any, acme: TenantRef) -> None:
