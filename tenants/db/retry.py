@@ -15,6 +15,7 @@ to come again.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ class RetryingCursor(CursorWrapper):
             again = self.db.retry_on(self.cursor, sql, error)
             if again is None:
                 raise
+            with contextlib.suppress(psycopg.Error):
+                self.cursor.close()
             self.cursor, self.db = again.cursor, again.db
             result = super()._execute(sql, params, *ignored)  # type: ignore[misc]  # the stubs leave it out
         self.db.was_used = True
