@@ -115,6 +115,8 @@ LOCK_TIMEOUT = {"web": 5_000, "stream": 5_000, "worker": 30_000, "beat": 5_000}.
 IDLE_IN_TRANSACTION_TIMEOUT = {"web": 15_000, "stream": 30_000, "worker": 300_000, "beat": 15_000}.get(
     TENANTRY_PROCESS, 0
 )
+# Seconds that a download by COPY may take, in the place of the process's statement_timeout.
+COPY_TIMEOUT = 600.0
 # Seconds for which a process may serve a tenant's route from memory: rights and routes change within it.
 DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5

@@ -6,11 +6,13 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.conf import settings
 
 from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.shares import share_of_django
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Endpoint:
 
 _pools: dict[tuple[str, int], ServerPool] = {}
 _lock = threading.Lock()
+_on_forget: list[Callable[[str], None]] = []
 # What a parent process had open. Kept so that nothing in a child ends connections that the parent uses.
 _inherited: list[object] = []
 
@@ -45,10 +48,15 @@ def pool_of(endpoint: Endpoint) -> ServerPool:
     return pool
 
 
-def limits_of(endpoint: Endpoint) -> PoolLimits:
+def numbers_of(endpoint: Endpoint) -> dict[str, float]:
     """The numbers of settings.POOL, with those of the endpoint's URL over them."""
-    numbers = {**settings.POOL, **dict(endpoint.numbers)}
-    max_size = int(numbers["max"])
+    return {**settings.POOL, **dict(endpoint.numbers)}
+
+
+def limits_of(endpoint: Endpoint) -> PoolLimits:
+    """The limits of an endpoint's pool: those numbers, and in `stream` Django's share of `max`."""
+    numbers = numbers_of(endpoint)
+    max_size = share_of_django(int(numbers["max"]))
     return PoolLimits(
         max_size=max_size,
         max_per_tenant=min(int(numbers["max_per_tenant"]), max_size),
@@ -70,6 +78,13 @@ def forget_tenant(alias: str) -> None:
     """Close the idle connections of a tenant's former route, by its primary's alias, in every pool."""
     for pool in all_pools():
         pool.drop_idle(alias)
+    for forget in _on_forget:
+        forget(alias)
+
+
+def on_forget_tenant(forget: Callable[[str], None]) -> None:
+    """Have `forget` called, too, when a tenant's former route is forgotten: by pools of another kind (tenants.db.aio)."""
+    _on_forget.append(forget)
 
 
 def close_all(timeout: float = 10.0) -> None:
