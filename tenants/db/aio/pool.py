@@ -235,10 +235,13 @@ class AsyncServerPool:
         if not reset and _is_clean(connection):
             self._end_running(loan.owner)
             self._offer(connection)
-        else:
-            self._spawn(self._clean(connection, loan, reset))
+            return
+        is_soon_back = connection.pgconn.transaction_status in _AT_REST
+        if is_soon_back:  # a round trip, and it is: nobody needs to open another one
+            self._on_the_way[loan.alias] += 1
+        self._spawn(self._clean(connection, loan, reset, is_soon_back))
 
-    async def _clean(self, connection: Connection, loan: _Loan, reset: bool) -> None:
+    async def _clean(self, connection: Connection, loan: _Loan, reset: bool, is_on_the_way: bool) -> None:
         usable = False
         try:
             async with asyncio.timeout(CLEAN_TIMEOUT):
@@ -249,13 +252,19 @@ class AsyncServerPool:
             connection.pgconn.finish()
             raise
         self._end_running(loan.owner)
+        if is_on_the_way:
+            self._arrived(loan.alias)
         if usable and _is_clean(connection):
             self._offer(connection)
             return
         self._counters["returns_bad"] += 1
         if connection.pgconn.status != ConnStatus.OK:
             self.drop_idle()  # the server was lost, and the idle ones died with this one, most likely
-        self._discard([connection])
+        awaiting = self._awaiting.get(loan.alias, ())
+        if len(awaiting) > self._on_the_way[loan.alias]:
+            self._bring(awaiting[0].route, victim=connection)
+        else:
+            self._discard([connection])
         self._serve_line()
 
     def _offer(self, connection: Connection) -> None:
@@ -468,6 +477,10 @@ class AsyncServerPool:
     def running(self) -> int:
         """How many connections are lent, cleaned, closed or being opened."""
         return self._size - len(self._idle)
+
+
+# No query runs. (The status of a connection that was lost is UNKNOWN.)
+_AT_REST = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
 
 def _is_clean(connection: Connection) -> bool:

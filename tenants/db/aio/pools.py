@@ -52,8 +52,8 @@ def limits_of(endpoint: Endpoint) -> PoolLimits:
 
 
 def all_pools() -> list[AsyncServerPool]:
-    """The async pools that this process has made so far; their statistics may be read from any thread."""
-    return [pool for mine in list(_pools.values()) for pool in list(mine.values())]
+    """The async pools that this process has; their statistics may be read from any thread."""
+    return [pool for loop, mine in list(_pools.items()) if not loop.is_closed() for pool in list(mine.values())]
 
 
 def forget_tenant(alias: str) -> None:
