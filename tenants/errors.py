@@ -76,7 +76,9 @@ class TransactionElsewhere(TenantryError):
     """Raised when a task that was started inside another task's `aio.transaction()` asks for a query: it would run in the midst of it."""
 
     def __init__(self) -> None:
-        super().__init__("This task was started inside another task's transaction; run the query in the task that opened it.")
+        super().__init__(
+            "This task was started inside another task's transaction; run the query in the task that opened it."
+        )
 
 
 class CrossTenant(TenantryError, ValueError):

@@ -138,9 +138,7 @@ async def test_who_waits_gets_the_next_connection_in_order(make_pool: MakePool, 
 
 
 @in_a_loop
-async def test_waiting_ends_with_a_sentence_that_names_pool_and_time(
-    make_pool: MakePool, databases: list[str]
-) -> None:
+async def test_waiting_ends_with_a_sentence_that_names_pool_and_time(make_pool: MakePool, databases: list[str]) -> None:
     pool = make_pool(max_size=1, timeout=0.2)
     await pool.getconn(AsyncDatabaseRoute(databases[0]))
     with pytest.raises(PoolTimeout, match=r"no connection of pool 'test' came free for .* in 0\.2\d s"):
@@ -273,7 +271,7 @@ async def test_after_the_first_dead_connection_all_idle_ones_are_dropped(
         pool.putconn(connection)
     for connection in lent:
         observer.execute("SELECT pg_terminate_backend(%s)", [pid(connection)])
-    time.sleep(0.1)
+    await asyncio.sleep(0.1)
     connection = await pool.getconn(routes[0])
     assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
     await settled(pool)

@@ -7,12 +7,10 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
-from django.db import IntegrityError, OperationalError, ProgrammingError, connection
+from django.db import IntegrityError, OperationalError, ProgrammingError
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Concat, Lower, TruncDay
 from django.db.transaction import TransactionManagementError
@@ -118,7 +116,9 @@ def test_a_queryset_gives_what_it_gives_synchronously(name: str, run: Run, both:
     assert expected or name in {"none", "in nothing"}
 
 
-def test_an_instance_belongs_to_its_tenant_and_is_refused_in_another(run: Run, both: tuple[TenantRef, TenantRef]) -> None:
+def test_an_instance_belongs_to_its_tenant_and_is_refused_in_another(
+    run: Run, both: tuple[TenantRef, TenantRef]
+) -> None:
     acme, globex = both
 
     async def fetch() -> User | None:
@@ -274,7 +274,9 @@ def test_errors_are_djangos(run: Run, both: tuple[TenantRef, TenantRef]) -> None
     run(work)
 
 
-def test_prefetch_related_is_refused_rather_than_asked_synchronously(run: Run, both: tuple[TenantRef, TenantRef]) -> None:
+def test_prefetch_related_is_refused_rather_than_asked_synchronously(
+    run: Run, both: tuple[TenantRef, TenantRef]
+) -> None:
     async def work() -> None:
         with use_tenant(both[0]):
             await aio.fetch(mine().prefetch_related("api_tokens"))
@@ -287,7 +289,9 @@ def test_a_copy_streams_blocks_that_make_up_the_whole(run: Run, both: tuple[Tena
     async def work() -> tuple[int, bytes]:
         with use_tenant(both[0]):
             blocks = [block async for block in aio.copy("COPY (SELECT generate_series(1, %s)) TO STDOUT", [100_000])]
-            members = "COPY (SELECT email FROM accounts_user WHERE email LIKE 'async%' ORDER BY 1) TO STDOUT (FORMAT csv)"
+            members = (
+                "COPY (SELECT email FROM accounts_user WHERE email LIKE 'async%' ORDER BY 1) TO STDOUT (FORMAT csv)"
+            )
             one = b"".join([block async for block in aio.copy(members)])
             assert max(map(len, blocks)) < 70_000
             assert b"".join(blocks) == b"".join(b"%d\n" % number for number in range(1, 100_001))

@@ -9,7 +9,7 @@ pool lend the connections.
 """
 
 from tenants.db.aio.copying import copy
-from tenants.db.aio.pools import all_pools, close_all, maintain
+from tenants.db.aio.pools import close_all, maintain, of_every_kind
 from tenants.db.aio.queries import Result, execute, fetch, fetch_one, transaction
 
-__all__ = ["Result", "all_pools", "close_all", "copy", "execute", "fetch", "fetch_one", "maintain", "transaction"]
+__all__ = ["Result", "close_all", "copy", "execute", "fetch", "fetch_one", "maintain", "of_every_kind", "transaction"]

@@ -37,7 +37,9 @@ class Compiled:
 
     def __init__(self, queryset: QuerySet[Any, Any]) -> None:
         if queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
-            raise ValueError("prefetch_related() would ask behind the loop's back; fetch what is related by a query of its own.")
+            raise ValueError(
+                "prefetch_related() would ask behind the loop's back; fetch what is related by a query of its own."
+            )
         self.alias: str = queryset.db
         self._queryset: Any = queryset._chain()  # type: ignore[attr-defined]
         query = self._queryset.query

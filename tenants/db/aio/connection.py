@@ -1,9 +1,10 @@
-"""One async connection: how it waits, how it is made clean after a borrower was cut off, and how it ends."""
+"""One async connection: how it waits, whether it is well, how it is made clean after a borrower was cut off, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ T = TypeVar("T")
 # psycopg looks for a Ctrl-C so often, in seconds; an event loop hears of one by itself, so this is only a timer that seldom rings.
 _INTERVAL = 60.0
 CANCEL_TIMEOUT = 1.0
+# No query runs. (The status of a connection that was lost is UNKNOWN.)
+AT_REST = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
 
 class Connection(psycopg.AsyncConnection[Any]):
@@ -35,6 +38,32 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL, timeout: float | None = None) -> T:
         """Run a generator of libpq calls. What it leaves behind when it is interrupted, `make_clean` takes away."""
         return await waiting.wait_async(gen, self.pgconn.socket, interval=_INTERVAL, timeout=timeout)
+
+
+def is_clean(connection: Connection) -> bool:
+    """Whether a session can serve the next borrower as it is, at no round trip."""
+    return (
+        not connection.closed
+        and connection.pgconn.status == ConnStatus.OK
+        and connection.pgconn.transaction_status == TransactionStatus.IDLE
+        and connection.autocommit
+    )
+
+
+def seems_alive(connection: Connection) -> bool:
+    """Whether an idle connection's socket is as it should be, at no round trip: an idle server has nothing to say."""
+    if connection.pgconn.status != ConnStatus.OK:
+        return False
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    if poll.poll(0):  # an end of file, or a message that libpq must look at
+        try:
+            connection.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return False
+        if connection.pgconn.status != ConnStatus.OK or poll.poll(0):
+            return False
+    return True
 
 
 async def make_clean(connection: Connection, *, reset: bool) -> bool:

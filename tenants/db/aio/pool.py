@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import select
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Coroutine
@@ -25,9 +24,9 @@ from typing import Any, Protocol
 
 import psycopg
 import structlog
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq import ConnStatus
 
-from tenants.db.aio.connection import Connection, close_and_wait, make_clean
+from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
 from tenants.db.pool import CHECK_AFTER_IDLE, COUNTERS, PoolLimits
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
@@ -143,7 +142,7 @@ class AsyncServerPool:
         if own:
             connection = self._leave_idle(own[-1])
             idle_for = time.monotonic() - self._loans[connection].idle_since
-            alive = _seems_alive(connection)
+            alive = seems_alive(connection)
             if alive and idle_for <= CHECK_AFTER_IDLE:
                 self._begin_running(route.owner)
                 self._lend(connection, waiter)
@@ -232,11 +231,11 @@ class AsyncServerPool:
             raise ValueError(f"can't return a connection that pool {self.name!r} didn't lend")
         loan.is_lent = False
         self._counters["usage_ms"] += round((time.monotonic() - loan.lent_at) * 1000)
-        if not reset and _is_clean(connection):
+        if not reset and is_clean(connection):
             self._end_running(loan.owner)
             self._offer(connection)
             return
-        is_soon_back = connection.pgconn.transaction_status in _AT_REST
+        is_soon_back = connection.pgconn.transaction_status in AT_REST
         if is_soon_back:  # a round trip, and it is: nobody needs to open another one
             self._on_the_way[loan.alias] += 1
         self._spawn(self._clean(connection, loan, reset, is_soon_back))
@@ -254,14 +253,14 @@ class AsyncServerPool:
         self._end_running(loan.owner)
         if is_on_the_way:
             self._arrived(loan.alias)
-        if usable and _is_clean(connection):
+        if usable and is_clean(connection):
             self._offer(connection)
             return
         self._counters["returns_bad"] += 1
         if connection.pgconn.status != ConnStatus.OK:
             self.drop_idle()  # the server was lost, and the idle ones died with this one, most likely
-        awaiting = self._awaiting.get(loan.alias, ())
-        if len(awaiting) > self._on_the_way[loan.alias]:
+        awaiting = self._awaiting.get(loan.alias)
+        if awaiting and len(awaiting) > self._on_the_way[loan.alias]:
             self._bring(awaiting[0].route, victim=connection)
         else:
             self._discard([connection])
@@ -392,7 +391,9 @@ class AsyncServerPool:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 connection = await route.connect()
         except TimeoutError:
-            raise psycopg.errors.ConnectionTimeout(f"pool {self.name!r} got no connection in {OPEN_TIMEOUT} s") from None
+            raise psycopg.errors.ConnectionTimeout(
+                f"pool {self.name!r} got no connection in {OPEN_TIMEOUT} s"
+            ) from None
         now = time.monotonic()
         lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
         self._counters["connections_num"] += 1
@@ -477,32 +478,3 @@ class AsyncServerPool:
     def running(self) -> int:
         """How many connections are lent, cleaned, closed or being opened."""
         return self._size - len(self._idle)
-
-
-# No query runs. (The status of a connection that was lost is UNKNOWN.)
-_AT_REST = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
-
-
-def _is_clean(connection: Connection) -> bool:
-    return (
-        not connection.closed
-        and connection.pgconn.status == ConnStatus.OK
-        and connection.pgconn.transaction_status == TransactionStatus.IDLE
-        and connection.autocommit
-    )
-
-
-def _seems_alive(connection: Connection) -> bool:
-    """Whether an idle connection's socket is as it should be, at no round trip: an idle server has nothing to say."""
-    if connection.pgconn.status != ConnStatus.OK:
-        return False
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    if poll.poll(0):  # an end of file, or a message that libpq must look at
-        try:
-            connection.pgconn.consume_input()
-        except psycopg.OperationalError:
-            return False
-        if connection.pgconn.status != ConnStatus.OK or poll.poll(0):
-            return False
-    return True

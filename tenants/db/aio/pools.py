@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from tenants.db import pools, shares
 from tenants.db.aio.pool import AsyncServerPool
-from tenants.db.pool import PoolLimits
+from tenants.db.pool import PoolLimits, ServerPool
 from tenants.db.pools import Endpoint
 
 # Waiting costs a future here and not a thread, so a line may be as long as what it waits for can be served within
@@ -54,6 +54,11 @@ def limits_of(endpoint: Endpoint) -> PoolLimits:
 def all_pools() -> list[AsyncServerPool]:
     """The async pools that this process has; their statistics may be read from any thread."""
     return [pool for loop, mine in list(_pools.items()) if not loop.is_closed() for pool in list(mine.values())]
+
+
+def of_every_kind() -> list[ServerPool | AsyncServerPool]:
+    """All pools of this process, Django's and the async ones, for those who tell of their numbers."""
+    return [*pools.all_pools(), *all_pools()]
 
 
 def forget_tenant(alias: str) -> None:
