@@ -28,19 +28,11 @@ class Answer(Protocol):
         """Send the head and the body."""
 
 
-async def send_json(
-    scope: Scope,
-    send: Send,
-    content: Any,
-    *,
-    status: int = 200,
-    content_type: str = "application/json",
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    """A whole answer of JSON, not to be cached."""
-    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
-    fields = {"cache-control": "no-store", "x-content-type-options": "nosniff", **(headers or {})}
-    await send_head(send, status, content_type, {**fields, "content-length": str(len(body))})
+async def send_json(scope: Scope, send: Send, content: Any, *, status: int = 200) -> None:
+    """A whole answer of JSON that is nobody's, not to be cached."""
+    body = orjson.dumps(content)
+    fields = {"cache-control": "no-store", "x-content-type-options": "nosniff", "content-length": str(len(body))}
+    await send_head(send, status, "application/json", fields)
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
@@ -60,11 +52,12 @@ class Json:
     content: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json; charset=utf-8"
 
     async def send(self, scope: Scope, send: Send) -> None:
         body = orjson.dumps(self.content, option=orjson.OPT_UTC_Z)
         fields = {**self.headers, "content-length": str(len(body))}
-        await send_head(send, self.status, "application/json; charset=utf-8", fields, security_headers(scope))
+        await send_head(send, self.status, self.content_type, fields, security_headers(scope))
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

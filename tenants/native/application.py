@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from types import FrameType
 
 import structlog
@@ -20,9 +21,10 @@ from structlog.contextvars import bound_contextvars
 
 from tenants import metrics
 from tenants.db import aio, pools
-from tenants.native.answers import send_json
+from tenants.native.answers import Json
 from tenants.native.asgi import Application, Message, Receive, Route, Routes, Scope, Send
 from tenants.native.problems import UNEXPECTED, ClientGone, NotNative, problem_of
+from tenants.native.receiver import Receiver
 from tenants.problem import CONTENT_TYPE
 from tenants.request_id import HEADER, accepted_request_id
 
@@ -70,11 +72,12 @@ class NativeApplication:
             await send(message)
 
         scope.setdefault("state", {}).update(closing=self.closing, request_id=request_id)
-        with bound_contextvars(request_id=request_id):
+        receiver = Receiver(receive)
+        with bound_contextvars(request_id=request_id), closing(receiver):
             try:
-                await route.application(scope, receive, send_with_id)
+                await route.application(scope, receiver, send_with_id)
             except NotNative:
-                await self.django(scope, receive, send)
+                await self.django(scope, receiver, send)
                 return
             except ClientGone:
                 status = status or _CLIENT_GONE
@@ -93,8 +96,7 @@ class NativeApplication:
         elif problem.status == 503:
             log.warning("api_unavailable", error=type(error).__name__)
         document = problem.document(scope["state"]["request_id"])
-        headers = dict(problem.headers)
-        await send_json(scope, send, document, status=problem.status, content_type=CONTENT_TYPE, headers=headers)
+        await Json(document, problem.status, problem.headers, CONTENT_TYPE).send(scope, send)
 
     def _note(self, route: Route, scope: Scope, status: int, seconds: float) -> None:
         metrics.observe_request(method=scope["method"], route=route.path, status=status, seconds=seconds)

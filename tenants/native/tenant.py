@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -26,6 +26,7 @@ from tenants.middleware import is_control_host
 from tenants.native.answers import Answer
 from tenants.native.asgi import Application, Receive, Scope, Send
 from tenants.native.problems import ClientGone, NotNative
+from tenants.native.receiver import Receiver
 from tenants.native.security import is_secure
 from tenants.refs import TenantRef
 
@@ -117,17 +118,17 @@ def one_header(scope: Scope, name: str) -> str | None:
 @asynccontextmanager
 async def _while_client_stays(receive: Receive) -> AsyncIterator[None]:
     """Cancel the block when the client closes its connection. Raises ClientGone then."""
-    task: asyncio.Task[Any] | None = asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
+    assert isinstance(receive, Receiver)
+    watcher = asyncio.create_task(receive.disconnected())
     inside = True
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if inside:
+    def leave(done: asyncio.Task[None]) -> None:
+        if inside and not done.cancelled():
             task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    watcher.add_done_callback(leave)
     try:
         yield
     except asyncio.CancelledError:
