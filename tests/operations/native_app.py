@@ -99,7 +99,7 @@ async def state(scope: Scope, receive: Receive, send: Send) -> None:
         "threads": threading.active_count(),
         "pools": {pool.name: pool.get_stats() for pool in pools.all_pools()},
         "running": sum(sum(pool._running.values()) for pool in pools.all_pools()),
-        "tasks": len(asyncio.all_tasks()),
+        "tasks": [task.get_coro().__qualname__ for task in asyncio.all_tasks()],
     }
     await send_json(scope, send, content)
 

@@ -356,6 +356,31 @@ async def test_a_borrower_that_is_cancelled_as_it_gets_its_connection_loses_none
 
 
 @in_a_loop
+async def test_a_connection_that_comes_back_is_not_given_to_one_that_was_cancelled(
+    make_pool: MakePool, databases: list[str]
+) -> None:
+    """Who is cancelled learns of it when the loop comes to it, and something may be returned before that."""
+    pool = make_pool(max_size=2, max_per_tenant=2)
+    route, slow = AsyncDatabaseRoute(databases[0]), AsyncDatabaseRoute(databases[0], delay=0.3)
+    held = await pool.getconn(route)
+    opening, next_one = asyncio.create_task(pool.getconn(slow)), asyncio.create_task(pool.getconn(slow))
+    await asyncio.sleep(0)
+    opening.cancel()
+    pool.putconn(held)
+    assert await next_one is held
+    waiting = asyncio.create_task(pool.getconn(AsyncDatabaseRoute(databases[1])))
+    other = await pool.getconn(route)  # what was opened
+    await asyncio.sleep(0)
+    waiting.cancel()
+    pool.putconn(held)
+    pool.putconn(other)
+    await asyncio.gather(opening, waiting, return_exceptions=True)
+    await settled(pool)
+    assert pool._running == pool._on_the_way == {}
+    assert pool.get_stats()["pool_available"] == 2
+
+
+@in_a_loop
 async def test_a_closed_pool_drains_refuses_and_leaves_no_backend(
     make_pool: MakePool, databases: list[str], observer: Observer
 ) -> None:

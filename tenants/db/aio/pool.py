@@ -273,21 +273,27 @@ class AsyncServerPool:
         if self._closed or now >= loan.expires_at:
             self._discard([connection])
             return
-        awaiting = self._awaiting.get(loan.alias)
-        if awaiting:
-            self._lend(connection, self._next_awaiting(loan.alias))
+        waiter = self._next_awaiting(loan.alias)
+        if waiter is not None:
+            self._lend(connection, waiter)
         else:
             loan.idle_since = now
             self._idle[connection] = None
             self._idle_by_alias.setdefault(loan.alias, deque()).append(connection)
         self._serve_line()
 
-    def _next_awaiting(self, alias: str) -> _Waiter:
-        awaiting = self._awaiting[alias]
-        waiter = awaiting.popleft()
-        if not awaiting:
-            del self._awaiting[alias]
-        return waiter
+    def _next_awaiting(self, alias: str) -> _Waiter | None:
+        """Take the first out of those who await one. A cancelled one, which the loop has not told yet, is nobody."""
+        while awaiting := self._awaiting.get(alias):
+            waiter = awaiting[0]
+            if waiter.ready.done():
+                self._leave(waiter)
+                continue
+            awaiting.popleft()
+            if not awaiting:
+                del self._awaiting[alias]
+            return waiter
+        return None
 
     def _serve_line(self) -> None:
         """Give what came free to those who wait, in order; called whenever something may have come free.
@@ -299,6 +305,9 @@ class AsyncServerPool:
             if not first:
                 return
             waiter = min(first, key=lambda each: each.number)
+            if waiter.ready.done():  # it was cancelled, and the loop has not told it yet
+                self._leave(waiter)
+                continue
             if not self._serve(waiter):
                 return
             line = self._line[waiter.route.owner]
@@ -361,6 +370,8 @@ class AsyncServerPool:
         """Tell the first who awaits a connection that there will be none, unless as many are still on the way."""
         if len(self._awaiting.get(alias, ())) > self._on_the_way[alias]:
             waiter = self._next_awaiting(alias)
+            if waiter is None:
+                return
             self._end_running(waiter.route.owner)
             if isinstance(error, Exception):
                 waiter.ready.set_exception(error)
