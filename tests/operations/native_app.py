@@ -14,7 +14,7 @@ django = get_asgi_application()
 import psutil  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.contrib.contenttypes.models import ContentType  # noqa: E402
-from django.db.models import FloatField, Func, QuerySet, Value  # noqa: E402
+from django.db.models import CharField, Func, QuerySet, Value  # noqa: E402
 
 from tenants.db import aio  # noqa: E402
 from tenants.db.aio import pools  # noqa: E402
@@ -56,7 +56,7 @@ async def sleep(request: NativeRequest) -> Json:
 
 def _sleeping(seconds: float) -> QuerySet[ContentType, tuple[Any, ...]]:
     """A queryset of one row, so that, other than after a statement of one's own, no session needs a reset."""
-    nap = Func(Value(seconds), function="pg_sleep", output_field=FloatField())
+    nap = Func(Value(seconds), function="pg_sleep", output_field=CharField())
     return ContentType.objects.order_by("pk").annotate(nap=nap).values_list("nap")[:1]
 
 
