@@ -376,7 +376,8 @@ async def test_a_connection_that_comes_back_is_not_given_to_one_that_was_cancell
     pool.putconn(other)
     await asyncio.gather(opening, waiting, return_exceptions=True)
     await settled(pool)
-    assert pool._running == pool._on_the_way == {}
+    assert pool._running == {}
+    assert pool._on_the_way.is_empty
     assert pool.get_stats()["pool_available"] == 2
 
 

@@ -20,13 +20,14 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 import structlog
 from psycopg.pq import ConnStatus
 
 from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
+from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
 from tenants.db.pool import CHECK_AFTER_IDLE, COUNTERS, PoolLimits
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
@@ -36,24 +37,6 @@ log = structlog.get_logger(__name__)
 OPEN_TIMEOUT = 5.0
 CHECK_TIMEOUT = 1.0
 CLEAN_TIMEOUT = 2.0
-
-
-class AsyncRoute(Protocol):
-    """Where a connection leads: `alias` decides who may reuse it, `owner` whose cap it counts against (None: nobody's)."""
-
-    @property
-    def alias(self) -> str: ...
-    @property
-    def owner(self) -> str | None: ...
-    async def connect(self) -> Connection: ...
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    route: AsyncRoute
-    number: int  # in order of arrival
-    ready: asyncio.Future[Connection]
-    is_capped: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -82,12 +65,9 @@ class AsyncServerPool:
         self._size = 0
         # By owner: connections that are lent, cleaned, or on the way to a borrower. Never above max_per_tenant.
         self._running: Counter[str] = Counter()
-        # By alias: borrowers for whom one is on the way, and how many are; never fewer of these than of those.
-        self._awaiting: dict[str, deque[_Waiter]] = {}
-        self._on_the_way: Counter[str] = Counter()
-        # The line, by owner, so that one at its cap is passed over at once, however many it has waiting.
-        self._line: dict[str | None, deque[_Waiter]] = {}
-        self._waiting = 0
+        # Those who await one of these count as running; the line is for the others.
+        self._on_the_way = OnTheWay()
+        self._line = Line()
         self._arrivals = 0
         self._closed = False
         self._counters: Counter[str] = Counter()
@@ -115,7 +95,7 @@ class AsyncServerPool:
             raise PoolClosed(pool=self.name)
         loop = asyncio.get_running_loop()
         self._arrivals += 1
-        waiter = _Waiter(route, self._arrivals, loop.create_future())
+        waiter = Waiter(route, self._arrivals, loop.create_future())
         if not self._serve(waiter):
             self._join_line(waiter)
         if waiter.ready.done():
@@ -133,7 +113,7 @@ class AsyncServerPool:
             timer.cancel()
             self._counters["requests_wait_ms"] += round((time.monotonic() - started) * 1000)
 
-    def _serve(self, waiter: _Waiter) -> bool:
+    def _serve(self, waiter: Waiter) -> bool:
         """Lend `waiter` a connection, or set one on its way; False when there is nothing for it now."""
         route = waiter.route
         if self._is_capped(route.owner):
@@ -148,8 +128,8 @@ class AsyncServerPool:
                 self._lend(connection, waiter)
                 return True
             self._bring(route, own=connection, check=alive)
-        elif self._on_the_way[route.alias] > len(self._awaiting.get(route.alias, ())):
-            pass  # one is on the way for somebody who left, or who was served by another
+        elif self._on_the_way.has_spare(route.alias):
+            pass
         elif self._size < self.limits.max_size:
             self._size += 1
             self._bring(route)
@@ -159,10 +139,10 @@ class AsyncServerPool:
         else:
             return False
         self._begin_running(route.owner)
-        self._awaiting.setdefault(route.alias, deque()).append(waiter)
+        self._on_the_way.join(waiter)
         return True
 
-    def _lend(self, connection: Connection, waiter: _Waiter) -> None:
+    def _lend(self, connection: Connection, waiter: Waiter) -> None:
         loan = self._loans[connection]
         loan.is_lent, loan.lent_at = True, time.monotonic()
         waiter.ready.set_result(connection)
@@ -170,21 +150,19 @@ class AsyncServerPool:
     def _is_capped(self, owner: str | None) -> bool:
         return owner is not None and self._running[owner] >= self.limits.max_per_tenant
 
-    def _join_line(self, waiter: _Waiter) -> None:
+    def _join_line(self, waiter: Waiter) -> None:
         owner = waiter.route.owner
         waiter.is_capped = self._is_capped(owner)
-        waiting = len(self._line.get(owner, ()))
-        if owner is not None and waiter.is_capped and waiting >= self.limits.max_waiting_per_tenant:
+        if owner is not None and waiter.is_capped and self._line.of(owner) >= self.limits.max_waiting_per_tenant:
             self._counters["requests_errors"] += 1
-            raise TooManyRequests(pool=self.name, tenant=owner, waiting=waiting)
-        if self._waiting >= self.limits.max_waiting:
+            raise TooManyRequests(pool=self.name, tenant=owner, waiting=self._line.of(owner))
+        if len(self._line) >= self.limits.max_waiting:
             self._counters["requests_errors"] += 1
-            raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=self._waiting)
-        self._line.setdefault(owner, deque()).append(waiter)
-        self._waiting += 1
+            raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=len(self._line))
+        self._line.join(waiter)
         self._counters["requests_queued"] += 1
 
-    def _expire(self, waiter: _Waiter, started: float) -> None:
+    def _expire(self, waiter: Waiter, started: float) -> None:
         if waiter.ready.done():
             return
         self._leave(waiter)
@@ -193,7 +171,7 @@ class AsyncServerPool:
         waiter.ready.set_exception(PoolTimeout(pool=self.name, tenant=tenant, waited=time.monotonic() - started))
         self._serve_line()
 
-    def _abandon(self, waiter: _Waiter) -> None:
+    def _abandon(self, waiter: Waiter) -> None:
         """The borrower was cancelled while it waited, or in the instant in which it had got its connection."""
         if waiter.ready.cancelled():
             self._leave(waiter)
@@ -201,22 +179,12 @@ class AsyncServerPool:
         elif waiter.ready.exception() is None:
             self.putconn(waiter.ready.result())
 
-    def _leave(self, waiter: _Waiter) -> None:
-        """Take a waiter out of where it waits: for the one on its way, or in the line."""
-        owner, alias = waiter.route.owner, waiter.route.alias
-        awaiting = self._awaiting.get(alias)
-        if awaiting is not None and waiter in awaiting:
-            awaiting.remove(waiter)
-            if not awaiting:
-                del self._awaiting[alias]
-            self._end_running(owner)
-            return
-        line = self._line.get(owner)
-        if line is not None and waiter in line:
-            line.remove(waiter)
-            self._waiting -= 1
-            if not line:
-                del self._line[owner]
+    def _leave(self, waiter: Waiter) -> None:
+        """Take a waiter out of where it waits."""
+        if self._on_the_way.leave(waiter):
+            self._end_running(waiter.route.owner)
+        else:
+            self._line.leave(waiter)
 
     # --- What a borrower gives back --------------------------------------------------------------------------------------
 
@@ -237,7 +205,7 @@ class AsyncServerPool:
             return
         is_soon_back = connection.pgconn.transaction_status in AT_REST
         if is_soon_back:  # a round trip, and it is: nobody needs to open another one
-            self._on_the_way[loan.alias] += 1
+            self._on_the_way.expect(loan.alias)
         self._spawn(self._clean(connection, loan, reset, is_soon_back))
 
     async def _clean(self, connection: Connection, loan: _Loan, reset: bool, is_on_the_way: bool) -> None:
@@ -252,16 +220,16 @@ class AsyncServerPool:
             raise
         self._end_running(loan.owner)
         if is_on_the_way:
-            self._arrived(loan.alias)
+            self._on_the_way.arrived(loan.alias)
         if usable and is_clean(connection):
             self._offer(connection)
             return
         self._counters["returns_bad"] += 1
         if connection.pgconn.status != ConnStatus.OK:
             self.drop_idle()  # the server was lost, and the idle ones died with this one, most likely
-        awaiting = self._awaiting.get(loan.alias)
-        if awaiting and len(awaiting) > self._on_the_way[loan.alias]:
-            self._bring(awaiting[0].route, victim=connection)
+        short = self._on_the_way.short_of(loan.alias)
+        if short is not None:
+            self._bring(short.route, victim=connection)
         else:
             self._discard([connection])
         self._serve_line()
@@ -282,17 +250,14 @@ class AsyncServerPool:
             self._idle_by_alias.setdefault(loan.alias, deque()).append(connection)
         self._serve_line()
 
-    def _next_awaiting(self, alias: str) -> _Waiter | None:
-        """Take the first out of those who await one. A cancelled one, which the loop has not told yet, is nobody."""
-        while awaiting := self._awaiting.get(alias):
-            waiter = awaiting[0]
+    def _next_awaiting(self, alias: str) -> Waiter | None:
+        """Take the first living one out of those who await a connection."""
+        while (waiter := self._on_the_way.first(alias)) is not None:
             if waiter.ready.done():
                 self._leave(waiter)
-                continue
-            awaiting.popleft()
-            if not awaiting:
-                del self._awaiting[alias]
-            return waiter
+            else:
+                self._on_the_way.leave(waiter)
+                return waiter
         return None
 
     def _serve_line(self) -> None:
@@ -300,21 +265,8 @@ class AsyncServerPool:
 
         It keeps the invariant that nobody waits while something could be taken, so a newcomer never overtakes one in the line.
         """
-        while self._line:
-            first = [line[0] for owner, line in self._line.items() if not self._is_capped(owner)]
-            if not first:
-                return
-            waiter = min(first, key=lambda each: each.number)
-            if waiter.ready.done():  # it was cancelled, and the loop has not told it yet
-                self._leave(waiter)
-                continue
-            if not self._serve(waiter):
-                return
-            line = self._line[waiter.route.owner]
-            line.popleft()
-            self._waiting -= 1
-            if not line:
-                del self._line[waiter.route.owner]
+        while (waiter := self._line.first(self._is_capped)) is not None and self._serve(waiter):
+            self._line.leave(waiter)
 
     def _begin_running(self, owner: str | None) -> None:
         if owner is not None:
@@ -337,7 +289,7 @@ class AsyncServerPool:
         self, route: AsyncRoute, *, own: Connection | None = None, check: bool = False, victim: Connection | None = None
     ) -> None:
         """Set a connection on its way, in a place that counts already: `own` once it has answered, or a new one in its place."""
-        self._on_the_way[route.alias] += 1
+        self._on_the_way.expect(route.alias)
         self._spawn(self._bring_or_fail(route, own, check, victim))
 
     async def _bring_or_fail(
@@ -350,7 +302,7 @@ class AsyncServerPool:
                 await self._make_place(own, victim)
                 connection = await self._open(route)
         except BaseException as error:
-            self._arrived(route.alias)
+            self._on_the_way.arrived(route.alias)
             self._size -= 1
             self._counters["connections_errors"] += 1
             self._fail_one(route.alias, error)
@@ -358,25 +310,21 @@ class AsyncServerPool:
             if not isinstance(error, Exception):  # the loop ends
                 raise
         else:
-            self._arrived(route.alias)
+            self._on_the_way.arrived(route.alias)
             self._offer(connection)
-
-    def _arrived(self, alias: str) -> None:
-        self._on_the_way[alias] -= 1
-        if not self._on_the_way[alias]:
-            del self._on_the_way[alias]
 
     def _fail_one(self, alias: str, error: BaseException) -> None:
         """Tell the first who awaits a connection that there will be none, unless as many are still on the way."""
-        if len(self._awaiting.get(alias, ())) > self._on_the_way[alias]:
-            waiter = self._next_awaiting(alias)
-            if waiter is None:
-                return
-            self._end_running(waiter.route.owner)
-            if isinstance(error, Exception):
-                waiter.ready.set_exception(error)
-            else:
-                waiter.ready.cancel()
+        if self._on_the_way.short_of(alias) is None:
+            return
+        waiter = self._next_awaiting(alias)
+        if waiter is None:
+            return
+        self._end_running(waiter.route.owner)
+        if isinstance(error, Exception):
+            waiter.ready.set_exception(error)
+        else:
+            waiter.ready.cancel()
 
     async def _answers(self, connection: Connection) -> bool:
         try:
@@ -462,7 +410,7 @@ class AsyncServerPool:
         A connection that is lent at the end of that time is closed when it is returned.
         """
         self._closed = True
-        for waiter in [each for group in (*self._line.values(), *self._awaiting.values()) for each in group]:
+        for waiter in (*self._line.all(), *self._on_the_way.all()):
             self._leave(waiter)
             if not waiter.ready.done():
                 waiter.ready.set_exception(PoolClosed(pool=self.name))
@@ -481,7 +429,7 @@ class AsyncServerPool:
             "pool_max": self.limits.max_size,
             "pool_size": self._size,
             "pool_available": len(self._idle),
-            "requests_waiting": self._waiting,
+            "requests_waiting": len(self._line),
             **{key: self._counters[key] for key in COUNTERS},
         }
 
