@@ -1,6 +1,7 @@
 """Every error of accounts.
 
 AccountsError
+├── TokenNotValid           an API token is unknown, expired or revoked
 ├── NotAllowed              the role, or the token's scopes, don't allow it
 ├── NotFound                no such member, invitation or token here
 ├── InvalidField            one field's value can't be accepted
@@ -22,6 +23,15 @@ class AccountsError(TenantryError):
     """Base of the errors of accounts."""
 
     status = 409
+
+
+class TokenNotValid(AccountsError):
+    """Raised when a request's API token is unknown, expired or revoked, or its user is inactive."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("The token is not valid: it is unknown, expired or revoked.")
 
 
 class NotAllowed(AccountsError):

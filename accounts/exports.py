@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, StreamingHttpResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,17 +57,23 @@ class ExportParams(BaseModel):
     role: RoleName = ""
 
 
-def statement(format: Format, *, q: str = "", role: str = "", alias: str = "default") -> tuple[str, list[Any]]:  # noqa: A002
-    """The COPY of the members that selectors.members finds, oldest first, and its parameters."""
+def statement(
+    format: Format,  # noqa: A002
+    connection: BaseDatabaseWrapper,
+    *,
+    q: str = "",
+    role: str = "",
+) -> tuple[str, list[Any]]:
+    """The COPY of the members that selectors.members finds, oldest first, and its parameters; `connection` knows the dialect."""
     found = selectors.members(q=q, role=role).order_by("created_at", "id").values_list(*_COLUMNS)
-    sql, params = found.query.get_compiler(connection=connections[alias]).as_sql()
+    sql, params = found.query.get_compiler(connection=connection).as_sql()
     return _STATEMENTS[format].replace("{}", sql), list(params)
 
 
 def member_rows(format: Format, *, q: str = "", role: str = "") -> Iterator[bytes]:  # noqa: A002
     """The rows, from a replica where that will do."""
     alias = router.db_for_read(User)
-    sql, params = statement(format, q=q, role=role, alias=alias)
+    sql, params = statement(format, connections[alias], q=q, role=role)
     return copy_rows(sql, params, alias=alias)
 
 

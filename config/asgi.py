@@ -10,6 +10,7 @@ os.environ.setdefault("TENANTRY_PROCESS", "stream")
 
 django = get_asgi_application()  # sets Django up: what follows imports models
 
+from accounts import native_auth, native_routes  # noqa: E402
 from tenants import health  # noqa: E402
 from tenants.native import Application, NativeApplication, Route  # noqa: E402
 
@@ -17,6 +18,8 @@ application = NativeApplication(
     routes=[
         Route("/live", health.live),
         Route("/ready", health.ready, when=health.is_bare),
+        *native_routes.ROUTES,
     ],
     django=cast(Application, django),
+    closers=[native_auth.close],
 )

@@ -128,6 +128,7 @@ PLAN_SHARES = {"free": 0.5, "team": 1.0, "business": 2.0}
 DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5
 TENANTS_EVENT_RECORDER = "activity.outbox.record"
+TENANTS_NATIVE_AUTHENTICATION = "accounts.native_auth.authenticate"  # who calls a native route of `stream`
 TENANTS_SIGN_UP = "accounts.signup.tenant_sign_up"  # what tenant_create calls
 
 # --- Cache, files, sessions ----------------------------------------------------------------------------------------------

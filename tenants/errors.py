@@ -5,6 +5,7 @@ TenantryError
 ├── TenantNotFound            a host, slug or id names no tenant
 ├── TenantSuspended           the tenant exists and is not served
 ├── TenantSwitchRefused       a context was switched or left inside an open transaction
+├── TransactionElsewhere      a task used the async transaction of another task
 ├── CrossTenant               an object or alias of one tenant was used in another
 ├── SlugInvalid, SlugReserved, SlugTaken
 ├── ProvisioningFailed        a tenant could not be made; nothing of it is left
@@ -73,6 +74,15 @@ class TenantSwitchRefused(TenantryError):
         super().__init__(f"Leave transaction.atomic() before going from {active} to {wanted}.")
         self.active = active
         self.wanted = wanted
+
+
+class TransactionElsewhere(TenantryError):
+    """Raised when a task that was started inside another task's `aio.transaction()` asks for a query: it would run in the midst of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This task was started inside another task's transaction; run the query in the task that opened it."
+        )
 
 
 class CrossTenant(TenantryError, ValueError):

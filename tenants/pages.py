@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
@@ -16,6 +17,7 @@ from tenants.errors import TenantryError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
@@ -62,6 +64,14 @@ def keyset_page(
     queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, newest: bool = False
 ) -> Page[M]:
     """A page of rows that have `created_at` and a UUID `id`, oldest or newest first; an index on both serves it. Raises BadCursor."""
+    rows: list[Any] = list(keyset_query(queryset, limit=limit, cursor=cursor, newest=newest))
+    return keyset_cut(rows, limit, lambda row: (row.created_at, row.pk))
+
+
+def keyset_query(
+    queryset: QuerySet[M, R], *, limit: int, cursor: str | None = None, newest: bool = False
+) -> QuerySet[M, R]:
+    """The rows of that page, and one more if there is one, for `keyset_cut`. Raises BadCursor."""
     if cursor:
         at, row_id = decode_cursor(cursor, str, str)
         try:
@@ -75,8 +85,14 @@ def keyset_page(
         else:
             queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
     order = ("-created_at", "-id") if newest else ("created_at", "id")
-    rows: list[Any] = list(queryset.order_by(*order)[: limit + 1])
+    return queryset.order_by(*order)[: limit + 1]
+
+
+def keyset_cut(rows: list[T], limit: int, position: Callable[[T], tuple[datetime, UUID]]) -> Page[T]:
+    """The page that these rows make; `position` tells a row's `created_at` and `id`."""
     more = len(rows) > limit
     rows = rows[:limit]
-    following = encode_cursor(rows[-1].created_at.isoformat(), str(rows[-1].pk)) if more else None
-    return Page(rows, following)
+    if not more:
+        return Page(rows, None)
+    created_at, row_id = position(rows[-1])
+    return Page(rows, encode_cursor(created_at.isoformat(), str(row_id)))

@@ -8,9 +8,10 @@ The tenants are real ones, each with its database. A test costs a BEGIN and a RO
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from django.core.management import call_command
@@ -18,8 +19,11 @@ from django.db import transaction
 from django.test import TestCase
 
 from tenants import context
+from tenants.db import aio
 from tenants.errors import SlugTaken, TenantNotFound
 from tenants.refs import CONTROL, Ref, TenantRef
+
+T = TypeVar("T")
 
 SLUGS = ("acme", "globex")
 
@@ -133,6 +137,27 @@ def tenant(acme: TenantRef) -> Iterator[TenantRef]:
     """The first tenant, entered for the time of the test."""
     with context.use_tenant(acme):
         yield acme
+
+
+@pytest.fixture
+def in_stream(django_db_setup: None, settings: Any) -> Callable[[str, Callable[[], Coroutine[Any, Any, T]]], T]:
+    """Run a coroutine function inside a tenant, by its slug, as `stream` does: in a loop, on async connections of its own.
+
+    It sees what is committed, and not what the test has written in its transaction.
+    """
+    settings.TENANTRY_PROCESS = "stream"
+
+    def run(slug: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def whole() -> T:
+            try:
+                with context.use_tenant(_tenants[slug]):
+                    return await work()
+            finally:
+                await aio.close_all()
+
+        return asyncio.run(whole())
+
+    return run
 
 
 # --- Django's TestCase -----------------------------------------------------------------------------------------------------

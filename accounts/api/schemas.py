@@ -84,6 +84,11 @@ class MemberFilter(PageIn):
     role: RoleName | None = None
 
 
+class DownloadFilter(Schema):
+    q: str = Field("", max_length=200, description="Part of the name or the e-mail address, without case.")
+    role: RoleName | None = None
+
+
 class InvitationOut(Schema):
     id: UUID
     email: str

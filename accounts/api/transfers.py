@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, StreamingHttpResponse
-from ninja import Field, Query, Router, Schema, Status
+from ninja import Query, Router, Status
 
 from accounts import exports, imports
 from accounts.api.access import caller
-from accounts.api.schemas import RoleName
+from accounts.api.schemas import DownloadFilter
 from accounts.idempotency import takes_upload
 from activity.jobs.schemas import JobOut
 
@@ -30,11 +30,6 @@ _UPLOAD = {
         },
     }
 }
-
-
-class DownloadFilter(Schema):
-    q: str = Field("", max_length=200, description="Part of the name or the e-mail address, without case.")
-    role: RoleName | None = None
 
 
 @router.post("/members/import", response={202: JobOut}, summary="Import members from CSV", openapi_extra=_UPLOAD)

@@ -27,8 +27,12 @@ def _rows(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> It
     connection = wrapper.pool.getconn()
     try:
         with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = {int(settings.DOWNLOAD_TIMEOUT)}")
-            connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {int(settings.DOWNLOAD_TIMEOUT)}")
+            # In the place of the process's limits: a download is a transaction of one statement.
+            milliseconds = int(settings.DOWNLOAD_TIMEOUT)
+            connection.execute(
+                f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL transaction_timeout = 0; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
+            )
             with connection.cursor() as cursor, cursor.copy(statement, params) as copy:
                 for row in copy:
                     yield bytes(row)

@@ -88,7 +88,8 @@ class TenantConnectionHandler(ConnectionHandler):
             if wrapper.in_atomic_block and all(block._from_testcase for block in wrapper.atomic_blocks):
                 continue
             del open_here[key]
-            wrapper.close()
+            if wrapper.connection is not None:  # in an event loop there is never one, and Django refuses to close there
+                wrapper.close()
 
 
 def resolve(alias: str) -> str:

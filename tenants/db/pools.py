@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.conf import settings
 from tenants.db import keeper
 from tenants.db.books import PoolLimits
 from tenants.db.pool import ServerPool
+from tenants.db.shares import share_of_django
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ _lock = threading.Lock()
 # The epoch that a tenant's route is known to have reached, for the tenants whose routes changed last.
 _epochs: dict[str, int] = {}
 MAX_EPOCHS = 20_000
+_on_forget: list[Callable[[str], None]] = []
 # What a parent process had open. Kept so that nothing in a child ends connections that the parent uses.
 _inherited: list[object] = []
 
@@ -52,10 +55,15 @@ def pool_of(endpoint: Endpoint) -> ServerPool:
     return pool
 
 
-def limits_of(endpoint: Endpoint) -> PoolLimits:
+def numbers_of(endpoint: Endpoint) -> dict[str, float]:
     """The numbers of settings.POOL, with those of the endpoint's URL over them."""
-    numbers = {**settings.POOL, **dict(endpoint.numbers)}
-    max_size = int(numbers["max"])
+    return {**settings.POOL, **dict(endpoint.numbers)}
+
+
+def limits_of(endpoint: Endpoint) -> PoolLimits:
+    """The limits of an endpoint's pool: those numbers, and in `stream` Django's share of `max`."""
+    numbers = numbers_of(endpoint)
+    max_size = share_of_django(int(numbers["max"]))
     return PoolLimits(
         max_size=max_size,
         max_per_tenant=min(int(numbers["max_per_tenant"]), max_size),
@@ -77,6 +85,13 @@ def forget_tenant(alias: str) -> None:
     """Close a tenant's connections, by its primary's alias, in every pool: idle ones now, lent ones when they come back."""
     for pool in all_pools():
         pool.retire(lambda owner: owner == alias)
+    for forget in _on_forget:
+        forget(alias)
+
+
+def on_forget_tenant(forget: Callable[[str], None]) -> None:
+    """Have `forget` called, too, when a tenant's former route is forgotten: by pools of another kind (tenants.db.aio)."""
+    _on_forget.append(forget)
 
 
 def forget_former(tenant_id: str, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""The ASGI application of `stream`: native routes run async from socket to socket, all else goes to Django.
+"""Serves native routes, passes the rest to Django, and lives and ends with the process.
 
 Django's ASGIHandler holds a thread for as long as an answer lasts, which is an hour for a live tail. A native route is
 a plain ASGI application in a table (config/asgi.py). It starts with no tenant. An answer without an end watches
@@ -12,63 +12,38 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from types import FrameType
-from typing import Any
 
-import orjson
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from tenants import metrics
-from tenants.db import pools
+from tenants.db import aio, pools
+from tenants.native.answers import Json
+from tenants.native.asgi import Application, Message, Receive, Route, Routes, Scope, Send
+from tenants.native.problems import UNEXPECTED, ClientGone, NotNative, problem_of
+from tenants.native.receiver import Receiver
+from tenants.problem import CONTENT_TYPE
 from tenants.request_id import HEADER, accepted_request_id
 
 log = structlog.get_logger("tenants.requests")
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 _DRAIN_SECONDS = 5.0
-
-
-def _always(scope: Scope) -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """GET and HEAD of a path are answered by `application` when `when` says so of the request; else Django answers."""
-
-    path: str
-    application: Application
-    when: Callable[[Scope], bool] = _always
-
-
-async def send_json(scope: Scope, send: Send, content: Any, *, status: int = 200) -> None:
-    """A whole answer of JSON, not to be cached."""
-    body = orjson.dumps(content)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+# What the log says of a request whose client left before it was answered; nobody receives it. (nginx's number.)
+_CLIENT_GONE = 499
 
 
 class NativeApplication:
-    """Native routes, the life of the process, and Django for the rest."""
+    """Native routes, the life of the process, and Django for the rest. `closers` are run at the end, after the last request."""
 
-    def __init__(self, *, routes: Iterable[Route], django: Application) -> None:
-        self.routes = {route.path: route for route in routes}
+    def __init__(
+        self, *, routes: Iterable[Route], django: Application, closers: Iterable[Callable[[], Awaitable[None]]] = ()
+    ) -> None:
+        self.routes = Routes(routes)
         self.django = django
+        self.closers = tuple(closers)
         self.closing = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,14 +51,10 @@ class NativeApplication:
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
-        elif (route := self._route(scope)) is not None:
+        elif (route := self.routes.find(scope)) is not None:
             await self._serve(route, scope, receive, send)
         else:
             await self.django(scope, receive, send)
-
-    def _route(self, scope: Scope) -> Route | None:
-        route = self.routes.get(scope["path"])
-        return route if route and scope["method"] in {"GET", "HEAD"} and route.when(scope) else None
 
     async def _serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Run a native route with what Django's middleware does for the others: request id, log line, measured time."""
@@ -101,33 +72,59 @@ class NativeApplication:
             await send(message)
 
         scope.setdefault("state", {}).update(closing=self.closing, request_id=request_id)
-        with bound_contextvars(request_id=request_id):
+        receiver = Receiver(receive)
+        with bound_contextvars(request_id=request_id), closing(receiver):
             try:
-                await route.application(scope, receive, send_with_id)
-            except Exception:
-                log.exception("native_route_failed", route=route.path)
+                await route.application(scope, receiver, send_with_id)
+            except NotNative:
+                await self.django(scope, receiver, send)
+                return
+            except ClientGone:
+                status = status or _CLIENT_GONE
+            except Exception as error:
                 if status:
+                    log.exception("native_route_failed", route=route.path)
                     raise  # the head is out: only a broken connection tells the client that the body is not whole
-                title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
-                problem = {"type": "about:blank", "title": title, "status": 500, "request_id": request_id}
-                await send_json(scope, send_with_id, problem, status=500)
-            finally:
-                seconds = time.perf_counter() - started
-                metrics.observe_request(method=scope["method"], route=route.path, status=status, seconds=seconds)
-                write = log.error if status >= 500 else log.debug if route.path in {"/live", "/ready"} else log.info
-                duration = round(seconds * 1000, 1)
-                write("request", method=scope["method"], route=route.path, status=status, duration_ms=duration)
+                await self._refuse(error, route, scope, send_with_id)
+            self._note(route, scope, status, time.perf_counter() - started)
+
+    async def _refuse(self, error: Exception, route: Route, scope: Scope, send: Send) -> None:
+        problem = problem_of(error)
+        if problem is None:
+            log.error("native_route_failed", route=route.path, exc_info=error)
+            problem = UNEXPECTED
+        elif problem.status == 503:
+            log.warning("api_unavailable", error=type(error).__name__)
+        document = problem.document(scope["state"]["request_id"])
+        await Json(document, problem.status, problem.headers, CONTENT_TYPE).send(scope, send)
+
+    def _note(self, route: Route, scope: Scope, status: int, seconds: float) -> None:
+        metrics.observe_request(method=scope["method"], route=route.path, status=status, seconds=seconds)
+        write = log.error if status >= 500 else log.debug if route.path in {"/live", "/ready"} else log.info
+        facts = {
+            "method": scope["method"],
+            "route": route.path,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+        }
+        tenant = scope["state"].get("tenant")
+        write("request", **facts, **({"tenant": tenant} if tenant else {}))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self.closing = asyncio.Event()
         self._close_streams_at_sigterm(asyncio.get_running_loop())
-        sampler = asyncio.create_task(metrics.sample_in_loop())
+        tasks = [asyncio.create_task(metrics.sample_in_loop()), asyncio.create_task(aio.maintain())]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.closing.set()
-        sampler.cancel()
-        await asyncio.to_thread(pools.close_all, timeout=_DRAIN_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(
+            aio.close_all(timeout=_DRAIN_SECONDS), asyncio.to_thread(pools.close_all, timeout=_DRAIN_SECONDS)
+        )
+        for close in self.closers:
+            await close()
         await send({"type": "lifespan.shutdown.complete"})
 
     def _close_streams_at_sigterm(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,0 +1,439 @@
+"""AsyncServerPool: the ServerPool of an event loop. At most N connections to one Postgres endpoint, whoever's databases they are for.
+
+A borrower gets, in this order: an idle connection of its own tenant; a new one, while fewer than `max_size` are open; a new one in the
+place of the least recently used idle one of another tenant, which counts until the server has closed it; a place in the line, first
+come, first served. A tenant that runs `max_per_tenant` connections is passed over in the line.
+
+A borrower may be cancelled at any moment: its client is gone, or its time is up. So whatever must not be left half done (opening,
+closing, checking, cleaning) is done by tasks of the pool and never by a borrower, who only waits for a future. A connection that was
+opened for somebody who left serves the next one, and who waits for one to be opened takes one that comes back earlier.
+
+Everything here runs in one event loop, in which nothing changes between two awaits: there is no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.pq import ConnStatus
+
+from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
+from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
+from tenants.db.pool import CHECK_AFTER_IDLE, COUNTERS, PoolLimits
+from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
+
+log = structlog.get_logger(__name__)
+
+# Seconds that a server is given to accept a connection and tell its database; to answer a check; to end what was abandoned.
+OPEN_TIMEOUT = 5.0
+CHECK_TIMEOUT = 1.0
+CLEAN_TIMEOUT = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class _Loan:
+    """What the pool knows of a connection that it made. Times are monotonic."""
+
+    alias: str
+    owner: str | None
+    expires_at: float
+    is_lent: bool = False
+    lent_at: float = 0.0
+    idle_since: float = 0.0
+
+
+class AsyncServerPool:
+    """The connections of one event loop to one endpoint. To be used in that loop alone, but for `get_stats`."""
+
+    def __init__(self, name: str, limits: PoolLimits) -> None:
+        self.name = name
+        self.limits = limits
+        self._loans: dict[Connection, _Loan] = {}
+        # Idle connections, the least recently used first; and the same by alias, the one used last at the right.
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._idle_by_alias: dict[str, deque[Connection]] = {}
+        # Every connection that the server may still hold: idle, lent, being opened, cleaned or closed. Never above max_size.
+        self._size = 0
+        # By owner: connections that are lent, cleaned, or on the way to a borrower. Never above max_per_tenant.
+        self._running: Counter[str] = Counter()
+        # Those who await one of these count as running; the line is for the others.
+        self._on_the_way = OnTheWay()
+        self._line = Line()
+        self._arrivals = 0
+        self._closed = False
+        self._counters: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- What a borrower asks ------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def connection(self, route: AsyncRoute, timeout: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection for a block; see `getconn`."""
+        connection = await self.getconn(route, timeout)
+        try:
+            yield connection
+        finally:
+            self.putconn(connection)
+
+    async def getconn(self, route: AsyncRoute, timeout: float | None = None) -> Connection:
+        """Lend a connection for `route`, waiting up to `timeout` seconds (default: the pool's) for one to come free.
+
+        Return it with `putconn`. Raises PoolTimeout, TooManyRequests (at once, when enough are waiting), PoolClosed, and
+        psycopg.OperationalError when a new connection can't be opened.
+        """
+        self._counters["requests_num"] += 1
+        if self._closed:
+            raise PoolClosed(pool=self.name)
+        loop = asyncio.get_running_loop()
+        self._arrivals += 1
+        waiter = Waiter(route, self._arrivals, loop.create_future())
+        if not self._serve(waiter):
+            self._join_line(waiter)
+        if waiter.ready.done():
+            return waiter.ready.result()
+        if timeout is None:
+            timeout = self.limits.tenant_timeout if waiter.is_capped else self.limits.timeout
+        started = time.monotonic()
+        timer = loop.call_later(timeout, self._expire, waiter, started)
+        try:
+            return await waiter.ready
+        except asyncio.CancelledError:
+            self._abandon(waiter)
+            raise
+        finally:
+            timer.cancel()
+            self._counters["requests_wait_ms"] += round((time.monotonic() - started) * 1000)
+
+    def _serve(self, waiter: Waiter) -> bool:
+        """Lend `waiter` a connection, or set one on its way; False when there is nothing for it now."""
+        route = waiter.route
+        if self._is_capped(route.owner):
+            return False
+        own = self._idle_by_alias.get(route.alias)
+        if own:
+            connection = self._leave_idle(own[-1])
+            idle_for = time.monotonic() - self._loans[connection].idle_since
+            alive = seems_alive(connection)
+            if alive and idle_for <= CHECK_AFTER_IDLE:
+                self._begin_running(route.owner)
+                self._lend(connection, waiter)
+                return True
+            self._bring(route, own=connection, check=alive)
+        elif self._on_the_way.has_spare(route.alias):
+            pass
+        elif self._size < self.limits.max_size:
+            self._size += 1
+            self._bring(route)
+        elif self._idle:
+            self._counters["connections_stolen"] += 1
+            self._bring(route, victim=self._leave_idle(next(iter(self._idle))))
+        else:
+            return False
+        self._begin_running(route.owner)
+        self._on_the_way.join(waiter)
+        return True
+
+    def _lend(self, connection: Connection, waiter: Waiter) -> None:
+        loan = self._loans[connection]
+        loan.is_lent, loan.lent_at = True, time.monotonic()
+        waiter.ready.set_result(connection)
+
+    def _is_capped(self, owner: str | None) -> bool:
+        return owner is not None and self._running[owner] >= self.limits.max_per_tenant
+
+    def _join_line(self, waiter: Waiter) -> None:
+        owner = waiter.route.owner
+        waiter.is_capped = self._is_capped(owner)
+        if owner is not None and waiter.is_capped and self._line.of(owner) >= self.limits.max_waiting_per_tenant:
+            self._counters["requests_errors"] += 1
+            raise TooManyRequests(pool=self.name, tenant=owner, waiting=self._line.of(owner))
+        if len(self._line) >= self.limits.max_waiting:
+            self._counters["requests_errors"] += 1
+            raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=len(self._line))
+        self._line.join(waiter)
+        self._counters["requests_queued"] += 1
+
+    def _expire(self, waiter: Waiter, started: float) -> None:
+        if waiter.ready.done():
+            return
+        self._leave(waiter)
+        self._counters["requests_errors"] += 1
+        tenant = waiter.route.owner or "anyone"
+        waiter.ready.set_exception(PoolTimeout(pool=self.name, tenant=tenant, waited=time.monotonic() - started))
+        self._serve_line()
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """The borrower was cancelled while it waited, or in the instant in which it had got its connection."""
+        if waiter.ready.cancelled():
+            self._leave(waiter)
+            self._serve_line()
+        elif waiter.ready.exception() is None:
+            self.putconn(waiter.ready.result())
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Take a waiter out of where it waits."""
+        if self._on_the_way.leave(waiter):
+            self._end_running(waiter.route.owner)
+        else:
+            self._line.leave(waiter)
+
+    # --- What a borrower gives back --------------------------------------------------------------------------------------
+
+    def putconn(self, connection: Connection, *, reset: bool = False) -> None:
+        """Take back a connection that `getconn` lent, in whatever state; a session that isn't clean is cleaned in the background.
+
+        A query that still runs is cancelled, an open transaction rolled back, and with `reset` all of the session's settings,
+        temporary tables, locks and listeners are discarded. What can't be cleaned in time is closed.
+        """
+        loan = self._loans.get(connection)
+        if loan is None or not loan.is_lent:
+            raise ValueError(f"can't return a connection that pool {self.name!r} didn't lend")
+        loan.is_lent = False
+        self._counters["usage_ms"] += round((time.monotonic() - loan.lent_at) * 1000)
+        if not reset and is_clean(connection):
+            self._end_running(loan.owner)
+            self._offer(connection)
+            return
+        is_soon_back = connection.pgconn.transaction_status in AT_REST
+        if is_soon_back:  # a round trip, and it is: nobody needs to open another one
+            self._on_the_way.expect(loan.alias)
+        self._spawn(self._clean(connection, loan, reset, is_soon_back))
+
+    async def _clean(self, connection: Connection, loan: _Loan, reset: bool, is_on_the_way: bool) -> None:
+        usable = False
+        try:
+            async with asyncio.timeout(CLEAN_TIMEOUT):
+                usable = await make_clean(connection, reset=reset)
+        except (psycopg.Error, OSError, TimeoutError):
+            pass
+        except BaseException:  # the loop ends
+            connection.pgconn.finish()
+            raise
+        self._end_running(loan.owner)
+        if is_on_the_way:
+            self._on_the_way.arrived(loan.alias)
+        if usable and is_clean(connection):
+            self._offer(connection)
+            return
+        self._counters["returns_bad"] += 1
+        if connection.pgconn.status != ConnStatus.OK:
+            self.drop_idle()  # the server was lost, and the idle ones died with this one, most likely
+        short = self._on_the_way.short_of(loan.alias)
+        if short is not None:
+            self._bring(short.route, victim=connection)
+        else:
+            self._discard([connection])
+        self._serve_line()
+
+    def _offer(self, connection: Connection) -> None:
+        """A connection is free: for who awaits one of its tenant, else for the line, else to be idle."""
+        loan = self._loans[connection]
+        now = time.monotonic()
+        if self._closed or now >= loan.expires_at:
+            self._discard([connection])
+            return
+        waiter = self._next_awaiting(loan.alias)
+        if waiter is not None:
+            self._lend(connection, waiter)
+        else:
+            loan.idle_since = now
+            self._idle[connection] = None
+            self._idle_by_alias.setdefault(loan.alias, deque()).append(connection)
+        self._serve_line()
+
+    def _next_awaiting(self, alias: str) -> Waiter | None:
+        """Take the first living one out of those who await a connection."""
+        while (waiter := self._on_the_way.first(alias)) is not None:
+            if waiter.ready.done():
+                self._leave(waiter)
+            else:
+                self._on_the_way.leave(waiter)
+                return waiter
+        return None
+
+    def _serve_line(self) -> None:
+        """Give what came free to those who wait, in order; called whenever something may have come free.
+
+        It keeps the invariant that nobody waits while something could be taken, so a newcomer never overtakes one in the line.
+        """
+        while (waiter := self._line.first(self._is_capped)) is not None and self._serve(waiter):
+            self._line.leave(waiter)
+
+    def _begin_running(self, owner: str | None) -> None:
+        if owner is not None:
+            self._running[owner] += 1
+
+    def _end_running(self, owner: str | None) -> None:
+        if owner is not None:
+            self._running[owner] -= 1
+            if not self._running[owner]:
+                del self._running[owner]
+
+    # --- The pool's own tasks: opening, checking, closing ------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    def _bring(
+        self, route: AsyncRoute, *, own: Connection | None = None, check: bool = False, victim: Connection | None = None
+    ) -> None:
+        """Set a connection on its way, in a place that counts already: `own` once it has answered, or a new one in its place."""
+        self._on_the_way.expect(route.alias)
+        self._spawn(self._bring_or_fail(route, own, check, victim))
+
+    async def _bring_or_fail(
+        self, route: AsyncRoute, own: Connection | None, check: bool, victim: Connection | None
+    ) -> None:
+        try:
+            if own is not None and check and await self._answers(own):
+                connection = own
+            else:
+                await self._make_place(own, victim)
+                connection = await self._open(route)
+        except BaseException as error:
+            self._on_the_way.arrived(route.alias)
+            self._size -= 1
+            self._counters["connections_errors"] += 1
+            self._fail_one(route.alias, error)
+            self._serve_line()
+            if not isinstance(error, Exception):  # the loop ends
+                raise
+        else:
+            self._on_the_way.arrived(route.alias)
+            self._offer(connection)
+
+    def _fail_one(self, alias: str, error: BaseException) -> None:
+        """Tell the first who awaits a connection that there will be none, unless as many are still on the way."""
+        if self._on_the_way.short_of(alias) is None:
+            return
+        waiter = self._next_awaiting(alias)
+        if waiter is None:
+            return
+        self._end_running(waiter.route.owner)
+        if isinstance(error, Exception):
+            waiter.ready.set_exception(error)
+        else:
+            waiter.ready.cancel()
+
+    async def _answers(self, connection: Connection) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await connection.execute("SELECT 1")
+        except (psycopg.Error, OSError, TimeoutError):
+            return False
+        return True
+
+    async def _make_place(self, dead: Connection | None, victim: Connection | None) -> None:
+        former = dead or victim
+        if former is None:
+            return
+        del self._loans[former]
+        await close_and_wait([former])
+        if dead is not None:
+            self._counters["connections_lost"] += 1
+            self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
+
+    async def _open(self, route: AsyncRoute) -> Connection:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                connection = await route.connect()
+        except TimeoutError:
+            raise psycopg.errors.ConnectionTimeout(
+                f"pool {self.name!r} got no connection in {OPEN_TIMEOUT} s"
+            ) from None
+        now = time.monotonic()
+        lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
+        self._counters["connections_num"] += 1
+        self._counters["connections_ms"] += round((now - started) * 1000)
+        self._loans[connection] = _Loan(route.alias, route.owner, now + lifetime)
+        return connection
+
+    # --- Idle connections --------------------------------------------------------------------------------------------------
+
+    def _leave_idle(self, connection: Connection) -> Connection:
+        del self._idle[connection]
+        alias = self._loans[connection].alias
+        own = self._idle_by_alias[alias]
+        own.remove(connection)
+        if not own:
+            del self._idle_by_alias[alias]
+        return connection
+
+    def _discard(self, connections: list[Connection]) -> None:
+        """Close connections in the background; they count until the server has closed its side."""
+        for connection in connections:
+            del self._loans[connection]
+        if connections:
+            self._spawn(self._close(connections))
+
+    async def _close(self, connections: list[Connection]) -> None:
+        try:
+            await close_and_wait(connections)
+        finally:
+            self._size -= len(connections)
+            self._serve_line()
+
+    def drop_idle(self, owner: str | None = None, *, idle_since_before: float | None = None) -> int:
+        """Close idle connections: all of them, one owner's, or those idle since before a monotonic time. Returns how many."""
+        dropped = [
+            connection
+            for connection in self._idle
+            if (owner is None or self._loans[connection].owner == owner)
+            and (idle_since_before is None or self._loans[connection].idle_since < idle_since_before)
+        ]
+        for connection in dropped:
+            self._leave_idle(connection)
+        self._discard(dropped)
+        return len(dropped)
+
+    def shrink(self) -> int:
+        """Close the connections that were idle for longer than `max_idle`. Returns how many."""
+        return self.drop_idle(idle_since_before=time.monotonic() - self.limits.max_idle)
+
+    # --- The end -----------------------------------------------------------------------------------------------------------
+
+    async def close(self, timeout: float = 10.0) -> None:
+        """Drain: refuse newcomers and all who wait, close what is idle, and wait up to `timeout` seconds for what is lent.
+
+        A connection that is lent at the end of that time is closed when it is returned.
+        """
+        self._closed = True
+        for waiter in (*self._line.all(), *self._on_the_way.all()):
+            self._leave(waiter)
+            if not waiter.ready.done():
+                waiter.ready.set_exception(PoolClosed(pool=self.name))
+        self.drop_idle()
+        deadline = time.monotonic() + timeout
+        while self._size > 0:
+            if time.monotonic() >= deadline:
+                log.warning("pool_closed_with_loans", pool=self.name, connections=self._size)
+                return
+            await asyncio.sleep(0.02)
+
+    def get_stats(self) -> dict[str, int]:
+        """Counters since the start and gauges of now, with psycopg_pool's keys; `connections_stolen` is ours."""
+        return {
+            "pool_min": 0,
+            "pool_max": self.limits.max_size,
+            "pool_size": self._size,
+            "pool_available": len(self._idle),
+            "requests_waiting": len(self._line),
+            **{key: self._counters[key] for key in COUNTERS},
+        }
+
+    @property
+    def running(self) -> int:
+        """How many connections are lent, cleaned, closed or being opened."""
+        return self._size - len(self._idle)

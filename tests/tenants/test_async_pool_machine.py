@@ -1,0 +1,170 @@
+"""The async pool under any order of borrowing, returning, cancelling and losing: Hypothesis chooses, a real server answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import psycopg
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from tenants.db.aio.connection import Connection
+from tenants.db.aio.pool import AsyncServerPool
+from tenants.db.pool import PoolLimits
+from tests.tenants.async_pools import AsyncDatabaseRoute, pid
+from tests.tenants.conftest import primary_url
+
+LIMITS = PoolLimits(
+    max_size=3, max_per_tenant=2, max_waiting=4, max_waiting_per_tenant=2, timeout=30.0, tenant_timeout=30.0
+)
+
+
+class PoolMachine(RuleBasedStateMachine):
+    names: ClassVar[list[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.pool = AsyncServerPool("machine", LIMITS)
+        self.borrowers: list[tuple[str, asyncio.Task[Connection]]] = []
+        self.lent: list[tuple[str, Connection]] = []
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(work, 20))
+
+    async def settle(self) -> None:
+        """Let the pool finish what it does by itself, and take what came to those who wait."""
+        await asyncio.sleep(0)
+        while self.pool._tasks:
+            await asyncio.wait(self.pool._tasks)
+        await asyncio.sleep(0)
+        for name, task in [each for each in self.borrowers if each[1].done()]:
+            self.borrowers.remove((name, task))
+            if not task.cancelled() and task.exception() is None:
+                self.lent.append((name, task.result()))
+
+    @rule(number=st.integers(0, 3), settled=st.booleans())
+    def borrow(self, number: int, settled: bool) -> None:
+        async def start() -> None:
+            name = self.names[number]
+            self.borrowers.append((name, asyncio.create_task(self.pool.getconn(AsyncDatabaseRoute(name, "machine")))))
+            await asyncio.sleep(0)
+            if settled:
+                await self.settle()
+
+        self.run(start())
+
+    @precondition(lambda self: self.borrowers)
+    @rule(data=st.data(), together=st.booleans())
+    def cancel(self, data: st.DataObject, together: bool) -> None:
+        """Cancel one that waits; or cancel it and return another's connection before the loop has told it."""
+        _, task = data.draw(st.sampled_from(self.borrowers))
+
+        async def cut() -> None:
+            task.cancel()
+            if together and self.lent:
+                self.pool.putconn(self.lent.pop()[1])
+            await self.settle()
+
+        self.run(cut())
+
+    @precondition(lambda self: self.lent)
+    @rule(data=st.data(), state=st.sampled_from(["clean", "reset", "transaction", "failed", "running", "closed"]))
+    def give_back(self, data: st.DataObject, state: str) -> None:
+        entry = data.draw(st.sampled_from(self.lent))
+        self.lent.remove(entry)
+        connection = entry[1]
+
+        async def leave_it_so() -> None:
+            if state == "transaction":
+                await connection.execute("BEGIN; CREATE TEMPORARY TABLE left_behind (id int)")
+            elif state == "failed":
+                await connection.execute("BEGIN")
+                try:
+                    await connection.execute("SELECT nothing")
+                except psycopg.errors.UndefinedColumn:
+                    pass
+            elif state == "running":
+                connection.pgconn.send_query(b"SELECT pg_sleep(60)")
+                connection.pgconn.flush()
+            elif state == "closed":
+                await connection.close()
+            self.pool.putconn(connection, reset=state == "reset")
+            await self.settle()
+
+        self.run(leave_it_so())
+
+    @precondition(lambda self: self.pool._idle)
+    @rule()
+    def the_server_ends_an_idle_one(self) -> None:
+        victim = next(iter(self.pool._idle))
+        with psycopg.connect(primary_url(), autocommit=True) as observer:
+            observer.execute("SELECT pg_terminate_backend(%s, 2000)", [pid(victim)])
+
+    @rule()
+    def drop_idle(self) -> None:
+        async def drop() -> None:
+            self.pool.drop_idle()
+            await self.settle()
+
+        self.run(drop())
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        self.run(self.settle())
+        pool, stats = self.pool, self.pool.get_stats()
+        assert stats["pool_size"] == len(self.lent) + stats["pool_available"] <= LIMITS.max_size
+        for name in self.names:
+            running = sum(1 for owner, _ in self.lent if owner == name)
+            assert pool._running[name] == running <= LIMITS.max_per_tenant
+        assert pool._on_the_way.is_empty
+        assert stats["requests_waiting"] == len(self.borrowers)
+
+    @invariant()
+    def nobody_waits_for_what_could_be_taken(self) -> None:
+        self.run(self.settle())
+        for name, _ in self.borrowers:
+            is_full = self.pool._size == LIMITS.max_size and not self.pool._idle
+            assert is_full or self.pool._running[name] == LIMITS.max_per_tenant
+
+    @invariant()
+    def whoever_has_one_has_it_alone_clean_and_in_the_right_database(self) -> None:
+        self.run(self.settle())
+        assert len({connection for _, connection in self.lent}) == len(self.lent)
+        assert not {connection for _, connection in self.lent} & set(self.pool._idle)
+
+        async def ask() -> None:
+            for name, connection in self.lent:
+                cursor = await connection.execute("SELECT current_database(), to_regclass('left_behind')")
+                assert await cursor.fetchone() == (name, None)
+
+        self.run(ask())
+
+    def teardown(self) -> None:
+        async def end() -> None:
+            for _, task in self.borrowers:
+                task.cancel()
+            await self.settle()
+            for _, connection in self.lent:
+                self.pool.putconn(connection)
+            await self.pool.close(5.0)
+            assert self.pool.get_stats()["pool_size"] == 0
+
+        self.run(end())
+        self.loop.close()
+
+
+def test_the_pool_keeps_its_promises_in_any_order(databases: list[str]) -> None:
+    PoolMachine.names = databases[:4]
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        PoolMachine,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
