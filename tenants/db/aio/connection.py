@@ -16,7 +16,7 @@ from psycopg.generators import fetch
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Wait
 
-from tenants.db.pool import CLOSE_TIMEOUT
+from tenants.db.closing import CLOSE_TIMEOUT
 
 T = TypeVar("T")
 

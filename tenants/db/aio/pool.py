@@ -28,7 +28,9 @@ from psycopg.pq import ConnStatus
 
 from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
 from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
-from tenants.db.pool import CHECK_AFTER_IDLE, COUNTERS, PoolLimits
+from tenants.db.books import PoolLimits
+from tenants.db.connection import CHECK_AFTER_IDLE
+from tenants.db.pool import COUNTERS
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
 log = structlog.get_logger(__name__)
