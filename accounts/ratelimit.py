@@ -21,14 +21,15 @@ from redis.exceptions import RedisError
 from accounts.errors import RateLimited
 from tenants import cache
 from tenants.ids import new_id
+from tenants.valkey import Script
 
 log = structlog.get_logger(__name__)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # The window's uses are members of a sorted set, by Valkey's own clock in microseconds: no process's clock counts.
-# Answers {allowed, microseconds until one use leaves the window}.
-_TAKE = """
+# Answers 0 for a use that is allowed, else the microseconds until one leaves the window.
+_TAKE = Script("""
 local now = redis.call('TIME')
 local at = now[1] * 1000000 + now[2]
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -38,11 +39,11 @@ if redis.call('ZCARD', KEYS[1]) < limit then
     redis.call('ZADD', KEYS[1], string.format('%.0f', at), ARGV[3])
     redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
   end
-  return {1, 0}
+  return 0
 end
 local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-return {0, tonumber(oldest[2]) + window - at}
-"""
+return math.max(1, tonumber(oldest[2]) + window - at)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +87,14 @@ def give_back(name: str, subject: str, use: str) -> None:
 
 
 def _run(name: str, subject: str, rate: Rate, use: str) -> None:
+    # Asked twice when a connection turns out to be dead: the use has its own id, so that doesn't count twice.
     try:
-        allowed, wait = _ask(_key(name, subject), [rate.limit, rate.seconds * 1_000_000, use])
+        wait = cache.redis_client().run(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
     except RedisError as error:
         log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
         return
-    if not allowed:
-        raise RateLimited(retry_after=max(1, math.ceil(wait / 1_000_000)))
-
-
-def _ask(key: str, arguments: list[int | str]) -> tuple[int, int]:
-    """Ask Valkey, and once more when it was too slow: the use has its own id, so asking twice doesn't count twice."""
-    script = cache.redis_client().register_script(_TAKE)
-    try:
-        allowed, wait = script(keys=[key], args=arguments)
-    except RedisError:
-        allowed, wait = script(keys=[key], args=arguments)
-    return int(allowed), int(wait)
+    if wait:
+        raise RateLimited(retry_after=math.ceil(int(wait) / 1_000_000))
 
 
 def _key(name: str, subject: str) -> str:

@@ -147,6 +147,7 @@ MIDDLEWARE = [
     "tenants.metrics.RequestMetricsMiddleware",
     "tenants.health.HealthMiddleware",  # before any redirect to https: probes speak http
     "django.middleware.security.SecurityMiddleware",
+    "accounts.middleware.TokenRequestMiddleware",  # API requests with a token need nothing of what follows
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenants.middleware.TenantMiddleware",

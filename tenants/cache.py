@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from typing import Any
 
 import redis
 import structlog
-from django.conf import settings
 from django.core.cache.backends.redis import RedisCache
 
 from tenants import context
 from tenants.errors import NoTenant
+from tenants.valkey import SOCKET_OPTIONS, redis_client
 
 log = structlog.get_logger(__name__)
-
-# Seconds. A cache that answers later than this is no help.
-SOCKET_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "health_check_interval": 30}
 
 
 def key(name: str) -> str:
@@ -26,14 +23,6 @@ def key(name: str) -> str:
     if ref is None:
         raise NoTenant("A cache key")
     return f"{ref.id}:{name}"
-
-
-@cache
-def redis_client() -> redis.Redis:
-    """This process's client for what the cache interface can't say; its keys must be made by `key`."""
-    # Blocking: with more threads than connections, a caller waits its turn instead of taking Valkey for being away.
-    pool = redis.BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=20, timeout=1, **SOCKET_OPTIONS)
-    return redis.Redis(connection_pool=pool)
 
 
 def _or_miss(method: Callable[..., Any], missed: Any) -> Callable[..., Any]:

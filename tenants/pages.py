@@ -11,11 +11,13 @@ from uuid import UUID
 
 import orjson
 from django.db.models import Model, Q, QuerySet
+from django.http import HttpResponse
 
 from tenants.errors import TenantryError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
@@ -40,6 +42,11 @@ class Page(Generic[T]):
     next: str | None
 
 
+def page_response(page: Page[Any]) -> HttpResponse:
+    """A page of rows as JSON. They are written as they are: what they hold must be what the operation's schema promises."""
+    return HttpResponse(orjson.dumps(page, option=orjson.OPT_UTC_Z), content_type="application/json; charset=utf-8")
+
+
 def encode_cursor(*values: str | int) -> str:
     """An opaque cursor of where a page ended."""
     return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
@@ -61,16 +68,31 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
 def keyset_page(queryset: QuerySet[M], *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[M]:
     """A page of rows that have `created_at` and a UUID `id`, oldest first; an index on both serves it. Raises BadCursor."""
     if cursor:
-        at, row_id = decode_cursor(cursor, str, str)
-        try:
-            moment, last = datetime.fromisoformat(at), UUID(row_id)
-            if moment.tzinfo is None:
-                raise ValueError
-        except ValueError:
-            raise BadCursor() from None
-        queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
+        queryset = after_place(queryset, *place_of(cursor))
     rows: list[Any] = list(queryset.order_by("created_at", "id")[: limit + 1])
-    more = len(rows) > limit
-    rows = rows[:limit]
-    following = encode_cursor(rows[-1].created_at.isoformat(), str(rows[-1].pk)) if more else None
-    return Page(rows, following)
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], cursor_of(last.created_at, last.pk))
+
+
+def place_of(cursor: str) -> tuple[datetime, UUID]:
+    """The `created_at` and `id` after which the page of a keyset cursor begins. Raises BadCursor."""
+    at, row_id = decode_cursor(cursor, str, str)
+    try:
+        moment, last = datetime.fromisoformat(at), UUID(row_id)
+        if moment.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise BadCursor() from None
+    return moment, last
+
+
+def cursor_of(created_at: datetime, row_id: UUID) -> str:
+    """The cursor of the page that begins after this row."""
+    return encode_cursor(created_at.isoformat(), str(row_id))
+
+
+def after_place(queryset: QuerySet[M, R], moment: Any, last: Any) -> QuerySet[M, R]:
+    """The rows that come after a place, in the order of `created_at` and `id`."""
+    return queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)

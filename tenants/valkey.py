@@ -1,0 +1,91 @@
+"""This process's client of Valkey, and scripts that are one round trip."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from typing import Any
+
+import redis
+from django.conf import settings
+from redis.exceptions import NoScriptError, ResponseError
+
+# Seconds. A cache that answers later than this is no help.
+SOCKET_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "health_check_interval": 30}
+MAX_CONNECTIONS = 20
+
+
+@cache
+def redis_client() -> Client:
+    """This process's client for what the cache interface can't say; its keys must be made by `tenants.cache.key`."""
+    # Blocking: with more threads than connections, a caller waits its turn instead of taking Valkey for being away.
+    pool = redis.BlockingConnectionPool.from_url(
+        settings.REDIS_URL, max_connections=MAX_CONNECTIONS, timeout=1, **SOCKET_OPTIONS
+    )
+    return Client(connection_pool=pool)
+
+
+class Client(redis.Redis):
+    """redis-py's client, with a short way for scripts: they are asked for by every request.
+
+    The pool looks at a connection before it lends one, which is a system call, and the client measures and retries around each command.
+    Here a connection that died shows when it is used. There are at most as many kept connections as threads that ask at once.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._kept: list[Any] = []
+
+    def run(self, script: Script, key: str, *args: str | int) -> Any:
+        """The script's answer. Raises redis.RedisError; the second time, when the first connection was a dead one."""
+        try:
+            return self._run(script, key, args)
+        except ResponseError:
+            raise
+        except redis.RedisError:
+            self.forget_kept()  # where one died the others did, most likely
+            return self._run(script, key, args)
+
+    def _run(self, script: Script, key: str, args: tuple[str | int, ...]) -> Any:
+        pool = self.connection_pool
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            connection = pool.connection_class(**pool.connection_kwargs)
+        try:
+            connection.send_command("EVALSHA", script.sha, 1, key, *args)
+            try:
+                answer = connection.read_response()
+            except NoScriptError:  # Valkey was started anew
+                connection.send_command("EVAL", script.text, 1, key, *args)
+                answer = connection.read_response()
+        except ResponseError:
+            self._kept.append(connection)
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._kept.append(connection)
+        return answer
+
+    def forget_kept(self) -> None:
+        """Close the connections that wait for the next script."""
+        while self._kept:
+            self._kept.pop().disconnect()
+
+    def close(self) -> None:
+        self.forget_kept()
+        super().close()
+
+
+class Script:
+    """A Lua script that is known to Valkey by its digest. It takes one key."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Valkey's name of it, no protection
+
+
+# A child must not use its parent's connections: it makes its own client.
+os.register_at_fork(after_in_child=redis_client.cache_clear)
