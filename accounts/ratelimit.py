@@ -116,6 +116,11 @@ def client_ip(request: HttpRequest) -> str:
         hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
         if len(hops) >= trusted:
             address = hops[-trusted]
+    return _normal(address)
+
+
+@lru_cache(4096)
+def _normal(address: str) -> str:
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:

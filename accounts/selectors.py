@@ -9,7 +9,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts.errors import NotFound
 from accounts.models import ApiToken, Invitation, User
-from tenants.db.statement import Param, statement
+from tenants.db.prepared import Param, prepared
 from tenants.pages import Page, after_place, cursor_of, keyset_page, place_of
 
 MAX_QUERY = 200
@@ -39,7 +39,7 @@ def member_page(*, q: str = "", role: str = "", limit: int = 50, cursor: str | N
 
 
 def member_rows(*, q: str = "", role: str = "", limit: int = 50, cursor: str | None = None) -> Page[dict[str, Any]]:
-    """The same page as rows of what the API shows of a member, by a statement that is prepared. Raises BadCursor."""
+    """The same page as rows of what the API shows of a member, by a prepared query. Raises BadCursor."""
     q = _clean_query(q)
     moment, last = place_of(cursor) if cursor else (None, None)
     found = _member_rows(limit + 1, q=bool(q), role=bool(role), goes_on=bool(cursor))
@@ -49,7 +49,7 @@ def member_rows(*, q: str = "", role: str = "", limit: int = 50, cursor: str | N
     return Page(rows[:limit], cursor_of(rows[limit - 1]["created_at"], rows[limit - 1]["id"]))
 
 
-@statement
+@prepared
 def _member_rows(limit: int, *, q: bool, role: bool, goes_on: bool) -> QuerySet[User, Any]:
     found = _members(Param("q") if q else "", Param("role") if role else "")
     if goes_on:

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from tenants.db import pools
 from tenants.db.handler import release_unless_active
-from tenants.db.statement import Param, statement
+from tenants.db.prepared import Param, prepared
 from tenants.errors import TenantNotFound
 from tenants.models import Domain, Tenant
 from tenants.refs import TenantRef
@@ -90,7 +90,7 @@ def _load(by: str, value: str) -> TenantRef | None:
         release_unless_active("control")
 
 
-@statement
+@prepared
 def _served(by: str) -> QuerySet[Tenant]:
     value = Param("value")
     if by == "host":

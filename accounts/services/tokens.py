@@ -16,7 +16,7 @@ from accounts.roles import verbs_of_scopes
 from accounts.secret_tokens import hash_secret, new_api_token
 from accounts.validation import clean_expiry, clean_scopes, clean_text
 from activity import outbox
-from tenants.db.statement import Param, statement
+from tenants.db.prepared import Param, prepared
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ def token_authenticate(plain: str) -> ApiToken | None:
     return token
 
 
-@statement
+@prepared
 def _usable_token() -> QuerySet[ApiToken]:
     return ApiToken.objects.select_related("user").filter(
         Q(expires_at=None) | Q(expires_at__gt=Param("now")),
