@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +27,9 @@ from tenants.valkey import Script
 log = structlog.get_logger(__name__)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+# Waits until it is known whether a use is allowed; raises RateLimited when it isn't.
+Settle = Callable[[], None]
 
 # The window's uses are members of a sorted set, by Valkey's own clock in microseconds: no process's clock counts.
 # Answers 0 for a use that is allowed, else the microseconds until one leaves the window.
@@ -69,13 +73,13 @@ def take(name: str, subject: str, rate: Rate) -> str:
     Raises RateLimited, which says when the next one comes free; what is refused doesn't count.
     """
     use = str(new_id())
-    _run(name, subject, rate, use)
+    _ask(name, subject, rate, use)()
     return use
 
 
 def check(name: str, subject: str, rate: Rate) -> None:
     """Raise RateLimited if `take` would, and use nothing."""
-    _run(name, subject, rate, "")
+    _ask(name, subject, rate, "")()
 
 
 def give_back(name: str, subject: str, use: str) -> None:
@@ -86,15 +90,20 @@ def give_back(name: str, subject: str, use: str) -> None:
         log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
 
 
-def _run(name: str, subject: str, rate: Rate, use: str) -> None:
+def _ask(name: str, subject: str, rate: Rate, use: str) -> Settle:
     # Asked twice when a connection turns out to be dead: the use has its own id, so that doesn't count twice.
-    try:
-        wait = cache.redis_client().run(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
-    except RedisError as error:
-        log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
-        return
-    if wait:
-        raise RateLimited(retry_after=math.ceil(int(wait) / 1_000_000))
+    answer = cache.redis_client().ask(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
+
+    def settle() -> None:
+        try:
+            wait = int(answer())
+        except RedisError as error:
+            log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
+            return
+        if wait:
+            raise RateLimited(retry_after=math.ceil(wait / 1_000_000))
+
+    return settle
 
 
 def _key(name: str, subject: str) -> str:
@@ -102,10 +111,18 @@ def _key(name: str, subject: str) -> str:
     return cache.key(f"rate:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}")
 
 
-def take_for_token(token_id: str) -> None:
-    """One request of an API token against RATE_LIMIT, if that is set. Raises RateLimited."""
-    if settings.RATE_LIMIT:
-        take("token", token_id, parse_rate(settings.RATE_LIMIT))
+def ask_for_token(token: str) -> Settle:
+    """Begin to count a request of an API token against RATE_LIMIT, if that is set; call the answer before anything is done.
+
+    So Valkey and Postgres, which is asked whose token it is, answer side by side. The answer raises RateLimited.
+    """
+    if not settings.RATE_LIMIT:
+        return _unlimited
+    return _ask("token", token, parse_rate(settings.RATE_LIMIT), str(new_id()))
+
+
+def _unlimited() -> None:
+    """No limit is set."""
 
 
 def client_ip(request: HttpRequest) -> str:

@@ -63,9 +63,7 @@ _DEPTH = 6
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """A processor of structlog: takes secrets out of the facts by their names and out of all text by their looks."""
-    return {
-        name: value if name in _OWN_FACTS else _redacted(name, value, _DEPTH) for name, value in event.items()
-    }
+    return {name: value if name in _OWN_FACTS else _redacted(name, value, _DEPTH) for name, value in event.items()}
 
 
 def redact_text(text: str) -> str:

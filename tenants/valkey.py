@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -39,33 +40,48 @@ class Client(redis.Redis):
 
     def run(self, script: Script, key: str, *args: str | int) -> Any:
         """The script's answer. Raises redis.RedisError; the second time, when the first connection was a dead one."""
-        try:
-            return self._run(script, key, args)
-        except ResponseError:
-            raise
-        except redis.RedisError:
-            self.forget_kept()  # where one died the others did, most likely
-            return self._run(script, key, args)
+        return self.ask(script, key, *args)()
 
-    def _run(self, script: Script, key: str, args: tuple[str | int, ...]) -> Any:
-        pool = self.connection_pool
+    def ask(self, script: Script, key: str, *args: str | int) -> Callable[[], Any]:
+        """Send the script. What is returned waits for the answer; meanwhile something else may be asked elsewhere."""
+        first = self._send(script, key, args)
+
+        def answer() -> Any:
+            if first is not None:
+                try:
+                    return self._receive(first, script, key, args)
+                except ResponseError:
+                    raise
+                except redis.RedisError:
+                    pass
+            self.forget_kept()  # where one died the others did, most likely
+            again = self._connect()
+            again.send_command("EVALSHA", script.sha, 1, key, *args)
+            return self._receive(again, script, key, args)
+
+        return answer
+
+    def _connect(self) -> Any:
+        return self.connection_pool.connection_class(**self.connection_pool.connection_kwargs)
+
+    def _send(self, script: Script, key: str, args: tuple[str | int, ...]) -> Any:
         try:
             connection = self._kept.pop()
         except IndexError:
-            connection = pool.connection_class(**pool.connection_kwargs)
+            connection = self._connect()
         try:
             connection.send_command("EVALSHA", script.sha, 1, key, *args)
-            try:
-                answer = connection.read_response()
-            except NoScriptError:  # Valkey was started anew
-                connection.send_command("EVAL", script.text, 1, key, *args)
-                answer = connection.read_response()
-        except ResponseError:
-            self._kept.append(connection)
-            raise
-        except BaseException:
-            connection.disconnect()
-            raise
+        except redis.RedisError:
+            return None
+        return connection
+
+    def _receive(self, connection: Any, script: Script, key: str, args: tuple[str | int, ...]) -> Any:
+        # A connection whose answer isn't read isn't kept either: it ends with whoever drops it.
+        try:
+            answer = connection.read_response()
+        except NoScriptError:  # Valkey was started anew
+            connection.send_command("EVAL", script.text, 1, key, *args)
+            answer = connection.read_response()
         self._kept.append(connection)
         return answer
 
