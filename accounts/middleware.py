@@ -30,7 +30,7 @@ class TokenRequestMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        view = convert_exception_to_response(_view_of)
+        view = cast(GetResponse, convert_exception_to_response(_view_of))
         self.short_way = TenantMiddleware(ReadYourWritesMiddleware(RecordingMiddleware(view)))
         self.headers = {
             "Content-Security-Policy": build_policy(),

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from accounts.errors import RateLimited
 from tenants import cache
 from tenants.ids import new_id
-from tenants.valkey import Script
+from tenants.valkey import Script, redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -85,14 +85,14 @@ def check(name: str, subject: str, rate: Rate) -> None:
 def give_back(name: str, subject: str, use: str) -> None:
     """Undo a `take` (an attempt that turned out to be a success)."""
     try:
-        cache.redis_client().zrem(_key(name, subject), use)
+        redis_client().zrem(_key(name, subject), use)
     except RedisError as error:
         log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
 
 
 def _ask(name: str, subject: str, rate: Rate, use: str) -> Settle:
     # Asked twice when a connection turns out to be dead: the use has its own id, so that doesn't count twice.
-    answer = cache.redis_client().ask(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
+    answer = redis_client().ask(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
 
     def settle() -> None:
         try:

@@ -7,7 +7,6 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-
 # Seconds that a thread waits for its connection's next request. A proxy that is busy sends it within this time.
 STAY_SECONDS = 0.002
 

@@ -54,7 +54,7 @@ class Param(Expression):
         super().__init__(output_field=output_field)
         self.name = name
 
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
         return "%s", [self]
 
 
@@ -88,7 +88,7 @@ class PreparedQuery(Generic[M]):
         places = self._klass_info["select_fields"]
         own = slice(places[0], places[-1] + 1)
         names = [column[0].target.attname for column in self._select[own]]
-        populators = get_related_populators(self._klass_info, self._select, alias)
+        populators = get_related_populators(self._klass_info, self._select, alias)  # type: ignore[call-arg]  # the stubs are of a later Django
         found: list[M] = []
         for row in rows:
             instance = self.model.from_db(alias, names, row[own])
@@ -162,6 +162,6 @@ def prepared(build: Callable[P, QuerySet[M, Any]]) -> Callable[P, PreparedQuery[
 
     @wraps(build)
     def compiled(*args: P.args, **kwargs: P.kwargs) -> PreparedQuery[M]:
-        return kept(*args, **kwargs)
+        return kept(*args, **kwargs)  # type: ignore[arg-type]  # they must be hashable
 
     return compiled
