@@ -22,8 +22,7 @@ import orjson
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from tenants import metrics
-from tenants.db import pools
+from tenants import clients, metrics
 from tenants.request_id import HEADER, accepted_request_id
 
 log = structlog.get_logger("tenants.requests")
@@ -127,7 +126,7 @@ class NativeApplication:
         await receive()
         self.closing.set()
         sampler.cancel()
-        await asyncio.to_thread(pools.close_all, timeout=_DRAIN_SECONDS)
+        await asyncio.to_thread(clients.close_all, timeout=_DRAIN_SECONDS)
         await send({"type": "lifespan.shutdown.complete"})
 
     def _close_streams_at_sigterm(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -12,6 +12,9 @@ import redis
 from django.conf import settings
 from redis.exceptions import NoScriptError, ResponseError
 
+from tenants import clients
+from tenants.clients import VALKEY
+
 # Seconds. A cache that answers later than this is no help.
 SOCKET_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "health_check_interval": 30}
 MAX_CONNECTIONS = 20
@@ -37,6 +40,21 @@ class Client(redis.Redis):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._kept: list[Any] = []
+        VALKEY.facts = self.facts
+
+    def facts(self) -> dict[str, Any]:
+        """How many connections the client has open, and how many of those wait for the next script."""
+        pooled = sum(connection.is_connected for connection in self.connection_pool._connections)  # type: ignore[attr-defined]
+        return {"connections": pooled + len(self._kept), "kept": len(self._kept)}
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            answer = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            VALKEY.lost(error)
+            raise
+        VALKEY.found()
+        return answer
 
     def run(self, script: Script, key: str, *args: str | int) -> Any:
         """The script's answer. Raises redis.RedisError; the second time, when the first connection was a dead one."""
@@ -55,9 +73,13 @@ class Client(redis.Redis):
                 except redis.RedisError:
                     pass
             self.forget_kept()  # where one died the others did, most likely
-            again = self._connect()
-            again.send_command("EVALSHA", script.sha, 1, key, *args)
-            return self._receive(again, script, key, args)
+            try:
+                again = self._connect()
+                again.send_command("EVALSHA", script.sha, 1, key, *args)
+                return self._receive(again, script, key, args)
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                VALKEY.lost(error)
+                raise
 
         return answer
 
@@ -83,6 +105,7 @@ class Client(redis.Redis):
             connection.send_command("EVAL", script.text, 1, key, *args)
             answer = connection.read_response()
         self._kept.append(connection)
+        VALKEY.found()
         return answer
 
     def forget_kept(self) -> None:
@@ -103,5 +126,13 @@ class Script:
         self.sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  Valkey's name of it, no protection
 
 
+def close() -> None:
+    """Close the process's client, if it has made one."""
+    if redis_client.cache_info().currsize:
+        redis_client().close()
+        redis_client.cache_clear()
+
+
+clients.at_end("valkey", close)
 # A child must not use its parent's connections: it makes its own client.
 os.register_at_fork(after_in_child=redis_client.cache_clear)

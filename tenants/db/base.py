@@ -11,6 +11,7 @@ import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
 
+from tenants.db.measured import measure
 from tenants.db.pool import Connection, ServerPool
 from tenants.db.pools import Endpoint, pool_of
 from tenants.errors import WrongDatabase
@@ -72,6 +73,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None) -> None:
         super().__init__(settings_dict, alias)
+        self.execute_wrappers.append(measure)
         self._endpoint = endpoint
         self._route_pool: RoutePool | None = None
 

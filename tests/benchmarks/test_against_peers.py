@@ -5,11 +5,13 @@ The peers neither authenticate nor limit, log, measure or route anything; Tenant
     TENANTRY_PEERS          a folder with peer_app.py: `PEER=… python peer_app.py setup N`, `gunicorn peer_app:application`
     TENANTRY_PEERS_PYTHON   a Python that has their packages (django-tenants isn't among ours) and gunicorn
 
-All have 30 tenants with 1,000 members each on the same Postgres, answer the same 20 of them, and run with two processes.
+All have 30 tenants with 1,000 members each on the same Postgres, answer 20 of them, and run with two processes. Tenantry is measured
+twice: on one Postgres, as the peers are, and with a replica that shares the machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -34,6 +36,7 @@ from tenants import directory
 from tenants.context import use_control, use_tenant
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
+from tenants.models import Server, Tenant
 from tests.operations.processes import free_port, front_end
 from tests.tenants.conftest import primary_url
 
@@ -113,16 +116,16 @@ def peer(name: str, folder: Path) -> Iterator[Target]:
 
 
 @contextmanager
-def tenantry(folder: Path, **variables: str) -> Iterator[Target]:
-    """Tenantry with its tenants made, serving with the defaults of `web` but for what is said here."""
+def tenantry(name: str, folder: Path, *, server: str) -> Iterator[Target]:
+    """Tenantry with its tenants made, serving with the defaults of `web` but for the size of its pool and a limit."""
     hosts: list[str] = []
-    slugs = [f"bench-{number}" for number in range(TENANTS)]
+    slugs = [f"{name}-{number}" for number in range(TENANTS)]
     try:
         for slug in slugs:
-            token = _make_tenant(slug)
+            token = _make_tenant(slug, server)
             hosts.append(f"{slug}.localhost {token}")
-        with front_end(folder, "web", RATE_LIMIT="1000000/m", POOL_MAX=str(2 * TENANTS), **variables) as web:
-            target = Target("tenantry", web.url, "/api/v1/members?limit=20", hosts)
+        with front_end(folder, "web", RATE_LIMIT="1000000/m", POOL_MAX=str(TENANTS + 8)) as web:
+            target = Target(name, web.url, "/api/v1/members?limit=20", hosts)
             _wait_for(target)
             yield target
     finally:
@@ -130,10 +133,26 @@ def tenantry(folder: Path, **variables: str) -> Iterator[Target]:
             delete_tenant(directory.by_slug(slug))
 
 
-def _make_tenant(slug: str) -> str:
+@contextmanager
+def server_without_replica() -> Iterator[str]:
+    """The test run's Postgres by another name, under which it has no replica."""
+    with use_control():
+        alone = Server(name="bench", is_open=False)
+        alone.url = primary_url()
+        alone.save()
+    try:
+        yield alone.name
+    finally:
+        with use_control():
+            alone.delete()
+
+
+def _make_tenant(slug: str, server: str) -> str:
     """A tenant as large as the peers'; answers a token of its owner."""
     with use_control():
         provision_tenant(slug=slug, name=slug)
+        Tenant.objects.filter(slug=slug).update(server=server)
+    directory.forget_all()
     with use_tenant(directory.by_slug(slug)):
         owner = User.objects.create_user("u0@example.com", name="User 0", role=Role.OWNER)
         User.objects.bulk_create(
@@ -166,8 +185,12 @@ def test_the_members_endpoint_beside_its_peers(tmp_path: Path, django_db_setup: 
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
         peers = [stack.enter_context(peer(name, tmp_path)) for name in ("single", "django_tenants")]
-        ours = stack.enter_context(tenantry(tmp_path))
-        targets = [ours, *peers]
+        alone = stack.enter_context(server_without_replica())
+        ours = [
+            stack.enter_context(tenantry("tenantry", tmp_path, server=alone)),
+            stack.enter_context(tenantry("tenantry-with-replica", tmp_path, server="local")),
+        ]
+        targets = [*ours, *peers]
         seen: dict[str, list[tuple[float, float]]] = {target.name: [] for target in targets}
         for number in range(ROUNDS + 1):
             for target in targets:
@@ -181,11 +204,11 @@ def test_the_members_endpoint_beside_its_peers(tmp_path: Path, django_db_setup: 
             f" p99 {statistics.median(p99):.1f} ms ({min(p99):.1f} to {max(p99):.1f})",
             end="",
         )
-    for which in peers:
+    for mine, theirs in itertools.product(ours, peers):
         for index, what in enumerate(("requests/s", "p99")):
-            ratios = [a[index] / b[index] for a, b in zip(seen[ours.name], seen[which.name], strict=True)]
+            ratios = [a[index] / b[index] for a, b in zip(seen[mine.name], seen[theirs.name], strict=True)]
             print(
-                f"\n{what} as a multiple of {which.name}'s: {statistics.median(ratios):.2f}"
+                f"\n{what} of {mine.name} / {theirs.name}: {statistics.median(ratios):.2f}"
                 f" ({min(ratios):.2f} to {max(ratios):.2f})",
                 end="",
             )
