@@ -70,10 +70,14 @@ def authenticate(request: HttpRequest) -> Caller | None:
 
 def _by_bearer(header: str) -> Caller:
     scheme, _, secret = header.partition(" ")
-    token = token_authenticate(secret.strip()) if scheme.lower() == "bearer" else None
+    token = None
+    if scheme.lower() == "bearer":
+        secret = secret.strip()
+        settle = ratelimit.ask_for_token(secret)
+        token = token_authenticate(secret)
+        settle()
     if token is None:
         raise AuthenticationError(message="The token is not valid: it is unknown, expired or revoked.")
-    ratelimit.take_for_token(str(token.pk))
     return caller_of(token.user, token)
 
 

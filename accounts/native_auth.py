@@ -19,9 +19,9 @@ from accounts.auth import Caller, caller_of
 from accounts.errors import RateLimited, TokenNotValid
 from accounts.models import ApiToken
 from accounts.secret_tokens import hash_secret
-from tenants.cache import SOCKET_OPTIONS
 from tenants.db import aio
 from tenants.ids import new_id
+from tenants.valkey import MAX_CONNECTIONS, SOCKET_OPTIONS
 
 log = structlog.get_logger(__name__)
 
@@ -72,18 +72,18 @@ async def _take_for_token(token_id: str) -> None:
     if not settings.RATE_LIMIT:
         return
     rate = ratelimit.parse_rate(settings.RATE_LIMIT)
-    script = _client().register_script(ratelimit._TAKE)
+    script = _client().register_script(ratelimit._TAKE.text)
     keys = [ratelimit._key("token", token_id)]
     arguments: list[int | str] = [rate.limit, rate.seconds * 1_000_000, str(new_id())]
     try:
         try:
-            allowed, wait = await script(keys=keys, args=arguments)
+            wait = await script(keys=keys, args=arguments)
         except RedisError:  # once more: the use has its own id, so asking twice doesn't count twice
-            allowed, wait = await script(keys=keys, args=arguments)
+            wait = await script(keys=keys, args=arguments)
     except RedisError as error:
         log.warning("rate_limit_unavailable", limit="token", error=type(error).__name__)
         return
-    if not int(allowed):
+    if int(wait):
         raise RateLimited(retry_after=max(1, math.ceil(int(wait) / 1_000_000)))
 
 
@@ -92,7 +92,9 @@ def _client() -> Redis:
     loop = asyncio.get_running_loop()
     client = _clients.get(loop)
     if client is None:
-        pool = BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=20, timeout=1, **SOCKET_OPTIONS)
+        pool = BlockingConnectionPool.from_url(
+            settings.REDIS_URL, max_connections=MAX_CONNECTIONS, timeout=1, **SOCKET_OPTIONS
+        )
         client = _clients[loop] = Redis(connection_pool=pool)
     return client
 

@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,14 +22,18 @@ from redis.exceptions import RedisError
 from accounts.errors import RateLimited
 from tenants import cache
 from tenants.ids import new_id
+from tenants.valkey import Script, redis_client
 
 log = structlog.get_logger(__name__)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+# Waits until it is known whether a use is allowed; raises RateLimited when it isn't.
+Settle = Callable[[], None]
+
 # The window's uses are members of a sorted set, by Valkey's own clock in microseconds: no process's clock counts.
-# Answers {allowed, microseconds until one use leaves the window}.
-_TAKE = """
+# Answers 0 for a use that is allowed, else the microseconds until one leaves the window.
+_TAKE = Script("""
 local now = redis.call('TIME')
 local at = now[1] * 1000000 + now[2]
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -38,11 +43,11 @@ if redis.call('ZCARD', KEYS[1]) < limit then
     redis.call('ZADD', KEYS[1], string.format('%.0f', at), ARGV[3])
     redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
   end
-  return {1, 0}
+  return 0
 end
 local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-return {0, tonumber(oldest[2]) + window - at}
-"""
+return math.max(1, tonumber(oldest[2]) + window - at)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +73,37 @@ def take(name: str, subject: str, rate: Rate) -> str:
     Raises RateLimited, which says when the next one comes free; what is refused doesn't count.
     """
     use = str(new_id())
-    _run(name, subject, rate, use)
+    _ask(name, subject, rate, use)()
     return use
 
 
 def check(name: str, subject: str, rate: Rate) -> None:
     """Raise RateLimited if `take` would, and use nothing."""
-    _run(name, subject, rate, "")
+    _ask(name, subject, rate, "")()
 
 
 def give_back(name: str, subject: str, use: str) -> None:
     """Undo a `take` (an attempt that turned out to be a success)."""
     try:
-        cache.redis_client().zrem(_key(name, subject), use)
+        redis_client().zrem(_key(name, subject), use)
     except RedisError as error:
         log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
 
 
-def _run(name: str, subject: str, rate: Rate, use: str) -> None:
-    try:
-        allowed, wait = _ask(_key(name, subject), [rate.limit, rate.seconds * 1_000_000, use])
-    except RedisError as error:
-        log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
-        return
-    if not allowed:
-        raise RateLimited(retry_after=max(1, math.ceil(wait / 1_000_000)))
+def _ask(name: str, subject: str, rate: Rate, use: str) -> Settle:
+    # Asked twice when a connection turns out to be dead: the use has its own id, so that doesn't count twice.
+    answer = redis_client().ask(_TAKE, _key(name, subject), rate.limit, rate.seconds * 1_000_000, use)
 
+    def settle() -> None:
+        try:
+            wait = int(answer())
+        except RedisError as error:
+            log.warning("rate_limit_unavailable", limit=name, error=type(error).__name__)
+            return
+        if wait:
+            raise RateLimited(retry_after=math.ceil(wait / 1_000_000))
 
-def _ask(key: str, arguments: list[int | str]) -> tuple[int, int]:
-    """Ask Valkey, and once more when it was too slow: the use has its own id, so asking twice doesn't count twice."""
-    script = cache.redis_client().register_script(_TAKE)
-    try:
-        allowed, wait = script(keys=[key], args=arguments)
-    except RedisError:
-        allowed, wait = script(keys=[key], args=arguments)
-    return int(allowed), int(wait)
+    return settle
 
 
 def _key(name: str, subject: str) -> str:
@@ -110,10 +111,18 @@ def _key(name: str, subject: str) -> str:
     return cache.key(f"rate:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}")
 
 
-def take_for_token(token_id: str) -> None:
-    """One request of an API token against RATE_LIMIT, if that is set. Raises RateLimited."""
-    if settings.RATE_LIMIT:
-        take("token", token_id, parse_rate(settings.RATE_LIMIT))
+def ask_for_token(token: str) -> Settle:
+    """Begin to count a request of an API token against RATE_LIMIT, if that is set; call the answer before anything is done.
+
+    So Valkey and Postgres, which is asked whose token it is, answer side by side. The answer raises RateLimited.
+    """
+    if not settings.RATE_LIMIT:
+        return _unlimited
+    return _ask("token", token, parse_rate(settings.RATE_LIMIT), str(new_id()))
+
+
+def _unlimited() -> None:
+    """No limit is set."""
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -124,6 +133,11 @@ def client_ip(request: HttpRequest) -> str:
         hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
         if len(hops) >= trusted:
             address = hops[-trusted]
+    return _normal(address)
+
+
+@lru_cache(4096)
+def _normal(address: str) -> str:
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from accounts.errors import NotFound
 from accounts.models import ApiToken, Invitation, User
-from tenants.pages import Page, keyset_page
+from tenants.db.prepared import Param, prepared
+from tenants.pages import Page, after_place, keyset_cut, keyset_page, place_of
 
 MAX_QUERY = 200
 
 
 def members(*, q: str = "", role: str = "") -> QuerySet[User]:
     """Members whose name or e-mail address holds `q` (without case) and who have the role, if one is given."""
+    return _members(_clean_query(q), role)
+
+
+def _clean_query(q: str) -> str:
+    return q.strip()[:MAX_QUERY].replace("\0", "")
+
+
+def _members(q: str | Param, role: str | Param) -> QuerySet[User]:
     found = User.objects.all()
-    if q := q.strip()[:MAX_QUERY].replace("\0", ""):
+    if q:
         found = found.filter(Q(email__icontains=q) | Q(name__icontains=q))
     if role:
         found = found.filter(role=role)
@@ -26,6 +36,24 @@ def members(*, q: str = "", role: str = "") -> QuerySet[User]:
 def member_page(*, q: str = "", role: str = "", limit: int = 50, cursor: str | None = None) -> Page[User]:
     """A page of members, oldest first. Raises BadCursor."""
     return keyset_page(members(q=q, role=role), limit=limit, cursor=cursor)
+
+
+def member_rows(*, q: str = "", role: str = "", limit: int = 50, cursor: str | None = None) -> Page[dict[str, Any]]:
+    """The same page as rows of what the API shows of a member, by a prepared query. Raises BadCursor."""
+    q = _clean_query(q)
+    moment, last = place_of(cursor) if cursor else (None, None)
+    found = _member_rows(limit + 1, q=bool(q), role=bool(role), goes_on=bool(cursor))
+    rows = found.dicts(q=q, role=role, moment=moment, last=last)
+    return keyset_cut(rows, limit, lambda row: (row["created_at"], row["id"]))
+
+
+@prepared
+def _member_rows(limit: int, *, q: bool, role: bool, goes_on: bool) -> QuerySet[User, Any]:
+    found = _members(Param("q") if q else "", Param("role") if role else "")
+    if goes_on:
+        found = after_place(found, Param("moment"), Param("last"))
+    shown = found.values("id", "email", "name", "role", "is_active", "created_at", last_login_at=F("last_login"))
+    return shown.order_by("created_at", "id")[:limit]
 
 
 def member_get(member_id: UUID) -> User:

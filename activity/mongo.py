@@ -24,6 +24,7 @@ from pymongo.errors import (
 
 from activity.errors import LogUnavailable
 from activity.models import LoggedEvent
+from tenants import clients
 
 ALIAS: Final = "mongo"
 WRITE_TIMEOUT: Final = 5_000  # milliseconds for the majority to have a write in its journal
@@ -82,6 +83,13 @@ def is_up() -> bool:
     return True
 
 
+def close() -> None:
+    """Close the process's client, if it has made one."""
+    client: Any = DatabaseWrapper._connection_pools.pop(ALIAS, None)
+    if client is not None:
+        client.close()
+
+
 _has_indexes = False
 _lock = threading.Lock()
 _inherited: list[object] = []
@@ -94,4 +102,5 @@ def _start_anew_after_fork() -> None:
     _inherited.append(DatabaseWrapper._connection_pools.pop(ALIAS, None))
 
 
+clients.at_end("mongo", close)
 os.register_at_fork(after_in_child=_start_anew_after_fork)

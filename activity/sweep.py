@@ -15,12 +15,13 @@ import redis
 import structlog
 from django.db import connection
 
-from tenants.cache import key, redis_client
+from tenants.cache import key
 from tenants.context import current, use_control
 from tenants.errors import ServerUnavailable
 from tenants.lifecycle.postgres import administrator
 from tenants.models import Server, Tenant
 from tenants.refs import CONTROL, Ref, TenantRef
+from tenants.valkey import redis_client
 
 log = structlog.get_logger(__name__)
 

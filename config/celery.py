@@ -54,9 +54,9 @@ def _start_child(**_: Any) -> None:
 @signals.worker_process_shutdown.connect
 @signals.worker_shutdown.connect
 def _drain(**_: Any) -> None:
-    from tenants.db import pools
+    from tenants import clients
 
-    pools.close_all(timeout=_DRAIN_SECONDS)
+    clients.close_all(timeout=_DRAIN_SECONDS)
 
 
 @receiver(publish_signals.modify_context_before_task_publish)

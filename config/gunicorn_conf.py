@@ -49,6 +49,6 @@ def worker_exit(arbiter: Any, worker: Any) -> None:
     """Close the worker's connections, so that Postgres doesn't learn it from a broken socket."""
     if worker.pid != os.getpid():  # the arbiter calls this too, for a worker that it finds dead
         return
-    from tenants.db import pools
+    from tenants import clients
 
-    pools.close_all(timeout=2.0)
+    clients.close_all(timeout=2.0)

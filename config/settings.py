@@ -12,6 +12,7 @@ from celery.schedules import crontab
 from config import env, gis
 from tenants import logs
 from tenants.db.urls import database
+from tenants.mongo_watch import MongoWatch
 from tenants.secrets import TenantSecretKey
 
 # --- The process ---------------------------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ DATABASES: dict[str, dict[str, Any]] = {
             "w": "majority",
             "journal": True,
             "appname": f"tenantry-{TENANTRY_PROCESS}",
+            "event_listeners": [MongoWatch()],
         },
     },
 }
@@ -158,6 +160,7 @@ MIDDLEWARE = [
     "tenants.health.HealthMiddleware",  # before any redirect to https: probes speak http
     "tenants.body_limit.BodyLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "accounts.middleware.TokenRequestMiddleware",  # API requests with a token need nothing of what follows
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenants.middleware.TenantMiddleware",
@@ -323,6 +326,7 @@ LOGGING_CONFIG = "tenants.logs.configure"
 LOGGING = logs.config(
     process=TENANTRY_PROCESS, level=env.text("LOG_LEVEL", "WARNING" if TENANTRY_PROCESS == "cli" else "INFO").upper()
 )
+SLOW_STATEMENT_MS = env.number("SLOW_STATEMENT_MS", 500)  # a statement that takes as long is logged; 0: none is
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG  # each task has one line, when it ends
 DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.WARNING  # of what a task `throws`; else it is an error

@@ -20,6 +20,7 @@ handler404 = "accounts.views.errors.page_not_found"
 handler500 = "accounts.views.errors.server_error"
 
 urlpatterns = [
+    path("api/v1/", tenant_api.urls),
     path("", dashboard.dashboard, name="dashboard"),
     path("members", members.member_list, name="member_list"),
     path("members/import", transfers.members_import, name="members_import"),
@@ -62,5 +63,4 @@ urlpatterns = [
     # In development alone.
     path("outbox", outbox.outbox, name="outbox"),
     path("outbox/<str:mail_id>", outbox.outbox_mail, name="outbox_mail"),
-    path("api/v1/", tenant_api.urls),
 ]

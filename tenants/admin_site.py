@@ -10,6 +10,7 @@ from django.contrib.admin.apps import AdminConfig
 from django.db.models import Count, Model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import path
 
 from tenants.context import active
 from tenants.refs import ControlRef
@@ -47,6 +48,15 @@ class OperatorsAdminSite(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         return isinstance(active(), ControlRef) and super().has_permission(request)
+
+    def get_urls(self) -> list[Any]:
+        return [path("pools/", self.admin_view(self.pools), name="pools"), *super().get_urls()]
+
+    def pools(self, request: HttpRequest) -> TemplateResponse:
+        """What the connections of this machine's processes do."""
+        from tenants import admin_pools
+
+        return admin_pools.page(request, self.each_context(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page says first how the fleet is."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cached_property, wraps
 from typing import Any
 
 import redis
 import structlog
-from django.conf import settings
 from django.core.cache.backends.redis import RedisCache
 
 from tenants import context
 from tenants.errors import NoTenant
+from tenants.valkey import MAX_CONNECTIONS, SOCKET_OPTIONS, redis_client
 
 log = structlog.get_logger(__name__)
-
-# Seconds. A cache that answers later than this is no help.
-SOCKET_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0, "health_check_interval": 30}
 
 
 def key(name: str) -> str:
@@ -26,14 +23,6 @@ def key(name: str) -> str:
     if ref is None:
         raise NoTenant("A cache key")
     return f"{ref.id}:{name}"
-
-
-@cache
-def redis_client() -> redis.Redis:
-    """This process's client for what the cache interface can't say; its keys must be made by `key`."""
-    # Blocking: with more threads than connections, a caller waits its turn instead of taking Valkey for being away.
-    pool = redis.BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=20, timeout=1, **SOCKET_OPTIONS)
-    return redis.Redis(connection_pool=pool)
 
 
 def _or_miss(method: Callable[..., Any], missed: Any) -> Callable[..., Any]:
@@ -52,12 +41,22 @@ def _default(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[1] if len(args) > 1 else kwargs.get("default")
 
 
+_clients: dict[tuple[str, ...], Any] = {}
+
+
 class TenantCache(RedisCache):
     """Django's Redis cache for many tenants. The id has a fixed form, so no key of one can spell a key of another."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
-        params = {**params, "OPTIONS": {**SOCKET_OPTIONS, **params.get("OPTIONS", {})}}
+        sized = {"pool_class": redis.BlockingConnectionPool, "max_connections": MAX_CONNECTIONS, "timeout": 1}
+        params = {**params, "OPTIONS": {**SOCKET_OPTIONS, **sized, **params.get("OPTIONS", {})}}
         super().__init__(server, params)
+
+    @cached_property
+    def _cache(self) -> Any:
+        # Django makes a cache for each thread; they share the connections.
+        cache: Any = self
+        return _clients.setdefault(tuple(cache._servers), cache._class(cache._servers, **cache._options))
 
     def make_key(self, name: Any, version: int | None = None) -> str:
         return key(f"cache:{self.version if version is None else version}:{name}")

@@ -8,15 +8,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from tenants import epochs
 from tenants.db import pools
 from tenants.db.handler import release_unless_active
+from tenants.db.prepared import Param, prepared
 from tenants.errors import TenantNotFound
 from tenants.models import Domain, Tenant
 from tenants.refs import TenantRef
@@ -34,23 +34,21 @@ def by_host(host: str) -> TenantRef:
     label, dot, domain = host.partition(".")
     if dot and domain == settings.BASE_DOMAIN:
         return by_slug(label)
-    return _find(
-        "host", host, lambda: Q(pk__in=Domain.objects.filter(host__iexact=host, is_verified=True).values("tenant"))
-    )
+    return _find("host", host)
 
 
 def by_slug(slug: str) -> TenantRef:
     """The tenant of that slug. Raises TenantNotFound, also for one that is on its way in or out."""
-    return _find("slug", slug, lambda: Q(slug=slug))
+    return _find("slug", slug)
 
 
 def by_id(tenant_id: str) -> TenantRef:
     """The tenant of that id. Raises TenantNotFound."""
     try:
-        key = UUID(tenant_id)
+        UUID(tenant_id)
     except ValueError:
         raise TenantNotFound(by="id", value=tenant_id) from None
-    return _find("id", tenant_id, lambda: Q(pk=key))
+    return _find("id", tenant_id)
 
 
 def forget(tenant_id: str) -> None:
@@ -68,14 +66,14 @@ def forget_all() -> None:
         _entries.clear()
 
 
-def _find(by: str, value: str, query: Callable[[], Q]) -> TenantRef:
+def _find(by: str, value: str) -> TenantRef:
     key = (by, value)
     entry = _entries.get(key)
     if entry is None or time.monotonic() - entry[1] > settings.DIRECTORY_TTL:
         # Two threads may both read; that is cheaper than to make every thread wait for one that waits for the database.
         epochs.listen()
         read_at, changes = time.monotonic(), _changes
-        ref = _load(query())
+        ref = _load(by, value)
         if entry is not None and entry[0] is not None and (ref is None or ref.alias != entry[0].alias):
             pools.forget_tenant(entry[0].alias)
         entry = (ref, read_at)
@@ -91,12 +89,23 @@ def _find(by: str, value: str, query: Callable[[], Q]) -> TenantRef:
     return entry[0]
 
 
-def _load(query: Q) -> TenantRef | None:
+def _load(by: str, value: str) -> TenantRef | None:
     try:
-        tenant = Tenant.objects.filter(query, state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED)).first()
-        return None if tenant is None else tenant.ref()
+        found = _served(by).instances(value=value)
+        return found[0].ref() if found else None
     finally:
         release_unless_active("control")
+
+
+@prepared
+def _served(by: str) -> QuerySet[Tenant]:
+    value = Param("value")
+    if by == "host":
+        its_domain = Domain.objects.filter(host__iexact=value, is_verified=True)
+        found = Tenant.objects.filter(pk__in=its_domain.values("tenant"))
+    else:
+        found = Tenant.objects.filter(slug=value) if by == "slug" else Tenant.objects.filter(pk=value)
+    return found.filter(state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED))
 
 
 epochs.on_change(forget)

@@ -24,9 +24,9 @@ from django.conf import settings
 from django.db import connections
 from django.db import transaction as transactions
 
-from tenants import cache
 from tenants.db import pools
 from tenants.refs import CONTROL
+from tenants.valkey import redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ def publish(tenant_id: str, epoch: int) -> None:
     """
     _changed(tenant_id, epoch)
     try:
-        cache.redis_client().publish(CHANNEL, f"{tenant_id}:{epoch}")
+        redis_client().publish(CHANNEL, f"{tenant_id}:{epoch}")
     except redis.RedisError as error:
         log.warning("epoch_not_published", tenant_id=tenant_id, epoch=epoch, error=type(error).__name__)
 

@@ -20,6 +20,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
+from tenants import clients
 from tenants.db import aio
 from tenants.native import Receive, Scope, Send, send_json
 from tenants.probes import Report, probe_all
@@ -117,7 +118,7 @@ class HealthMiddleware:
 
 
 def ready_detail(request: HttpRequest) -> HttpResponse:
-    """`GET /ready?detail` on the control host: each part's state and numbers, and the pools of this process."""
+    """`GET /ready?detail` on the control host: each part's state and numbers, and the pools and clients of this process."""
     if not may_see_details(request):
         return refuse_details(request)
     found = report_sync()
@@ -127,6 +128,7 @@ def ready_detail(request: HttpRequest) -> HttpResponse:
         "servers": [part.as_dict() for part in found.servers],
         **{part.name: part.as_dict() for part in found.others},
         "pools": {pool.name: pool.get_stats() for pool in aio.of_every_kind()},
+        "clients": clients.status(),
     }
     return _json(content, status=_status(found))
 

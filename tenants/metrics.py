@@ -31,6 +31,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest  #
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric  # noqa: E402
 
 from tenants.db import aio  # noqa: E402
+from tenants.db.measured import statements  # noqa: E402
 from tenants.db.pool import COUNTERS  # noqa: E402
 from tenants.request_id import route_of  # noqa: E402
 
@@ -73,6 +74,11 @@ _POOL_GAUGES = {
 }
 _POOL_COUNTERS = {
     key: Counter(f"tenantry_pool_{key}", f"{key} of psycopg_pool's statistics.", ["pool"]) for key in COUNTERS
+}
+_STATEMENT_COUNTERS = {
+    "count": Counter("tenantry_statements", "Statements sent to Postgres, by the plan of the tenant.", ["plan"]),
+    "seconds": Counter("tenantry_statement_seconds", "Time that their senders waited for answers.", ["plan"]),
+    "slow": Counter("tenantry_slow_statements", "Statements that took SLOW_STATEMENT_MS or longer.", ["plan"]),
 }
 _PROCESS_GAUGES = {
     key: Gauge(f"tenantry_{key}", text, ["kind"], multiprocess_mode="liveall")
@@ -124,13 +130,16 @@ class RequestMetricsMiddleware:
 
 
 def sample() -> None:
-    """Note the numbers of this process that nobody notes as they change: its pools' and its own."""
+    """Note the numbers of this process that aren't noted as they change: its pools', its statements' and its own."""
     for pool in aio.of_every_kind():
         stats = pool.get_stats()
         for key, gauge in _POOL_GAUGES.items():
             gauge.labels(pool.name).set(stats[key])
         for key, counter in _POOL_COUNTERS.items():
             counter.labels(pool.name).inc(_growth(pool.name, key, stats[key]))
+    for plan, noted in statements().items():
+        for key, counter in _STATEMENT_COUNTERS.items():
+            counter.labels(plan).inc(_growth(f"plan {plan}", key, getattr(noted, key)))
     kind = settings.TENANTRY_PROCESS
     for family in _process.collect():
         for measured in family.samples:
@@ -243,6 +252,26 @@ class _Shared:
 
     def collect(self) -> Iterator[Metric]:
         return metrics_folder.collect()
+
+
+def pool_numbers() -> dict[tuple[str, str], dict[str, float]]:
+    """The gauges and counts of the pools by pool and kind of process, by psycopg_pool's keys, added up over this machine's processes."""
+    sample()
+    if not _SHARED:
+        return {
+            (pool.name, settings.TENANTRY_PROCESS): {key: float(value) for key, value in pool.get_stats().items()}
+            for pool in aio.of_every_kind()
+        }
+    keys = {metric._name: key for key, metric in (*_POOL_GAUGES.items(), *_POOL_COUNTERS.items())}
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for family in metrics_folder.collect():
+        key = keys.get(family.name)
+        for measured in family.samples if key else ():
+            numbers = found.setdefault(
+                (measured.labels["pool"], measured.labels["process"]), dict.fromkeys(keys.values(), 0.0)
+            )
+            numbers[str(key)] += measured.value
+    return found
 
 
 def pool_totals() -> dict[str, dict[str, float]]:

@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port
@@ -39,8 +38,10 @@ def is_control_host(host: str) -> bool:
     """Whether a host is the base domain, or a loopback address when the base domain is the local machine."""
     if host == settings.BASE_DOMAIN:
         return True
+    if settings.BASE_DOMAIN != "localhost" or not host.startswith(("127.", "[")):
+        return False
     try:
-        return settings.BASE_DOMAIN == "localhost" and ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -73,7 +74,6 @@ class TenantMiddleware:
 
     def _serve(self, request: HttpRequest, ref: Ref) -> HttpResponseBase:
         request.tenant = ref  # type: ignore[attr-defined]
-        structlog.contextvars.bind_contextvars(tenant=ref.slug)
         with context.use(ref):
             response = self.get_response(request)
         if response.streaming and not getattr(response, "is_async", False):

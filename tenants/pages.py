@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from django.db.models import Model, Q, QuerySet
+from django.http import HttpResponse
 
 from tenants.errors import TenantryError
 
@@ -40,6 +41,11 @@ class Page(Generic[T]):
 
     items: list[T]
     next: str | None
+
+
+def page_response(page: Page[Any]) -> HttpResponse:
+    """A page of rows as JSON. They are written as they are: what they hold must be what the operation's schema promises."""
+    return HttpResponse(orjson.dumps(page, option=orjson.OPT_UTC_Z), content_type="application/json; charset=utf-8")
 
 
 def encode_cursor(*values: str | int) -> str:
@@ -73,26 +79,33 @@ def keyset_query(
 ) -> QuerySet[M, R]:
     """The rows of that page, and one more if there is one, for `keyset_cut`. Raises BadCursor."""
     if cursor:
-        at, row_id = decode_cursor(cursor, str, str)
-        try:
-            moment, last = datetime.fromisoformat(at), UUID(row_id)
-            if moment.tzinfo is None:
-                raise ValueError
-        except ValueError:
-            raise BadCursor() from None
-        if newest:
-            queryset = queryset.filter(Q(created_at__lt=moment) | Q(id__lt=last), created_at__lte=moment)
-        else:
-            queryset = queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)
+        queryset = after_place(queryset, *place_of(cursor), newest=newest)
     order = ("-created_at", "-id") if newest else ("created_at", "id")
     return queryset.order_by(*order)[: limit + 1]
 
 
 def keyset_cut(rows: list[T], limit: int, position: Callable[[T], tuple[datetime, UUID]]) -> Page[T]:
     """The page that these rows make; `position` tells a row's `created_at` and `id`."""
-    more = len(rows) > limit
-    rows = rows[:limit]
-    if not more:
+    if len(rows) <= limit:
         return Page(rows, None)
-    created_at, row_id = position(rows[-1])
-    return Page(rows, encode_cursor(created_at.isoformat(), str(row_id)))
+    created_at, row_id = position(rows[limit - 1])
+    return Page(rows[:limit], encode_cursor(created_at.isoformat(), str(row_id)))
+
+
+def place_of(cursor: str) -> tuple[datetime, UUID]:
+    """The `created_at` and `id` after which the page of a keyset cursor begins. Raises BadCursor."""
+    at, row_id = decode_cursor(cursor, str, str)
+    try:
+        moment, last = datetime.fromisoformat(at), UUID(row_id)
+        if moment.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise BadCursor() from None
+    return moment, last
+
+
+def after_place(queryset: QuerySet[M, R], moment: Any, last: Any, *, newest: bool = False) -> QuerySet[M, R]:
+    """The rows that come after a place, in the order of `created_at` and `id`, or in the other one."""
+    if newest:
+        return queryset.filter(Q(created_at__lt=moment) | Q(id__lt=last), created_at__lte=moment)
+    return queryset.filter(Q(created_at__gt=moment) | Q(id__gt=last), created_at__gte=moment)

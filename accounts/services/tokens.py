@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts import events
@@ -16,6 +16,7 @@ from accounts.roles import verbs_of_scopes
 from accounts.secret_tokens import hash_secret, new_api_token
 from accounts.validation import clean_expiry, clean_scopes, clean_text
 from activity import outbox
+from tenants.db.prepared import Param, prepared
 
 log = structlog.get_logger(__name__)
 
@@ -69,17 +70,23 @@ def token_authenticate(plain: str) -> ApiToken | None:
     Read from the primary, so that a right that was taken away is gone with the commit that took it.
     """
     now = timezone.now()
-    token = (
-        ApiToken.objects.using("default")
-        .select_related("user")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=now), token_hash=hash_secret(plain), revoked_at=None)
-        .first()
-    )
-    if token is None or not token.user.is_active:
+    found = _usable_token().instances(using="default", token_hash=hash_secret(plain), now=now)
+    if not found:
         return None
+    token = found[0]
     if token.last_used_at is None or (now - token.last_used_at).total_seconds() >= 60:
         _touch(token)
     return token
+
+
+@prepared
+def _usable_token() -> QuerySet[ApiToken]:
+    return ApiToken.objects.select_related("user").filter(
+        Q(expires_at=None) | Q(expires_at__gt=Param("now")),
+        token_hash=Param("token_hash"),
+        revoked_at=None,
+        user__is_active=True,
+    )
 
 
 def _touch(token: ApiToken) -> None:

@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 
 from tenants import context
 from tenants.db.connection import Connection, WatchedCursor
+from tenants.db.measured import measure
 from tenants.db.nodes import CONTROL_SERVER
 from tenants.db.options import NETWORK_OPTIONS, application_name, startup_options
 from tenants.db.pools import Endpoint, pool_of
@@ -93,6 +94,7 @@ class DatabaseWrapper(RetryingWrapper, base.DatabaseWrapper):
         self, settings_dict: dict[str, Any], alias: str, endpoint: Endpoint | None = None, server: str = CONTROL_SERVER
     ) -> None:
         super().__init__(settings_dict, alias)
+        self.execute_wrappers.append(measure)
         self._endpoint = endpoint
         self._server = server
         self._route_pool: RoutePool | None = None

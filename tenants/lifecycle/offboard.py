@@ -11,13 +11,14 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from tenants import cache, context, epochs
+from tenants import context, epochs
 from tenants.errors import TenantBusy, TenantNotFound
 from tenants.lifecycle import postgres
 from tenants.lifecycle.postgres import Administrator, administrator
 from tenants.models import Tenant
 from tenants.refs import TenantRef
 from tenants.signals import tenant_deleted, tenant_state_changed
+from tenants.valkey import redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ def remove(admin: Administrator, tenant: Tenant) -> None:
 
 def _clear_cache(ref: TenantRef) -> None:
     """Remove the tenant's keys. Where Valkey is away they expire; nobody will have this id again."""
-    client = cache.redis_client()
+    client = redis_client()
     try:
         for key in client.scan_iter(match=f"{ref.id}:*", count=1000):
             client.delete(key)

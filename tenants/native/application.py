@@ -19,8 +19,8 @@ from types import FrameType
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from tenants import metrics
-from tenants.db import aio, pools
+from tenants import clients, metrics
+from tenants.db import aio
 from tenants.native.answers import Json
 from tenants.native.asgi import Application, Message, Receive, Route, Routes, Scope, Send
 from tenants.native.problems import UNEXPECTED, ClientGone, NotNative, problem_of
@@ -121,7 +121,7 @@ class NativeApplication:
         for task in tasks:
             task.cancel()
         await asyncio.gather(
-            aio.close_all(timeout=_DRAIN_SECONDS), asyncio.to_thread(pools.close_all, timeout=_DRAIN_SECONDS)
+            aio.close_all(timeout=_DRAIN_SECONDS), asyncio.to_thread(clients.close_all, timeout=_DRAIN_SECONDS)
         )
         for close in self.closers:
             await close()

@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.roles import Role
 from accounts.services.tokens import token_create
-from tenants import cache
+from tenants import valkey
 from tenants.context import use_control, use_tenant
 from tenants.refs import TenantRef
 
@@ -66,7 +66,7 @@ def api(acme: TenantRef) -> ApiOf:
 @pytest.fixture(autouse=True)
 def fresh_limits(tenants: dict[str, TenantRef]) -> None:
     """Every test begins with nothing used of any limit."""
-    client = cache.redis_client()
+    client = valkey.redis_client()
     for owner in ("control", *(ref.id for ref in tenants.values())):
         for key in client.scan_iter(match=f"{owner}:rate:*", count=1000):
             client.delete(key)

@@ -12,7 +12,7 @@ from accounts import ratelimit
 from accounts.errors import RateLimited
 from accounts.models import User
 from accounts.ratelimit import Rate
-from tenants import cache
+from tenants import valkey
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
@@ -70,13 +70,13 @@ def test_a_token_past_its_limit_gets_429(api: ApiOf, member: User, settings: Any
 
 def test_with_valkey_away_nobody_is_refused(tenant: TenantRef, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    cache.redis_client.cache_clear()
+    valkey.redis_client.cache_clear()
     try:
         for _ in range(3):
             ratelimit.take("test", "someone", Rate(1, 60))
     finally:
-        cache.redis_client().close()
-        cache.redis_client.cache_clear()
+        valkey.redis_client().close()
+        valkey.redis_client.cache_clear()
 
 
 @pytest.mark.parametrize(("text", "rate"), [("100/m", (100, 60)), ("20/10s", (20, 10)), ("1/h", (1, 3600))])
@@ -111,5 +111,5 @@ def test_forwarded_addresses_count_as_far_as_they_are_ours(
 
 def test_keys_name_nobody(tenant: TenantRef) -> None:
     ratelimit.take("test", "mia@acme.example", Rate(1, 60))
-    client: Redis = cache.redis_client()
+    client: Redis = valkey.redis_client()
     assert not [key for key in client.scan_iter(match="*rate:*", count=1000) if b"mia" in key]

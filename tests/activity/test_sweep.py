@@ -12,16 +12,16 @@ from django.db import connection, transaction
 
 from activity import outbox, sweep, tasks
 from activity.relay import relay
-from tenants import cache, context
+from tenants import context, valkey
 from tenants.refs import CONTROL, Ref
 from tests.activity.conftest import LastingTenant, report
 
 
 @pytest.fixture
 def nothing_noted(django_db_setup: None) -> Iterator[None]:
-    cache.redis_client().delete(sweep._key())
+    valkey.redis_client().delete(sweep._key())
     yield
-    cache.redis_client().delete(sweep._key())
+    valkey.redis_client().delete(sweep._key())
 
 
 def flush_counts() -> None:
@@ -82,7 +82,7 @@ def test_the_sweep_asks_for_relays_that_expire(lasting_tenant: LastingTenant, no
     ref = lasting_tenant()
     with context.use_control():
         tasks.sweep_all.run()
-    queue = cache.redis_client().lrange(settings.CELERY_TASK_DEFAULT_QUEUE, 0, -1)
+    queue = valkey.redis_client().lrange(settings.CELERY_TASK_DEFAULT_QUEUE, 0, -1)
     headers = [orjson.loads(message)["headers"] for message in queue]  # type: ignore[union-attr]
     mine = [each for each in headers if each["tenant"] == ref.id and each["expires"]]
     assert [each["task"] for each in mine] == ["activity.relay"]

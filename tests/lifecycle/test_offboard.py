@@ -14,7 +14,6 @@ from django.core.files.storage import default_storage
 from django.db import OperationalError
 
 from tenants import directory
-from tenants.cache import redis_client
 from tenants.context import use_tenant
 from tenants.errors import TenantNotFound
 from tenants.lifecycle.offboard import delete_tenant, resume_tenant, suspend_tenant
@@ -22,6 +21,7 @@ from tenants.lifecycle.provision import provision_tenant
 from tenants.models import Tenant
 from tenants.refs import TenantRef
 from tenants.signals import tenant_deleted, tenant_state_changed
+from tenants.valkey import redis_client
 from tests.lifecycle.conftest import url_of
 
 pytestmark = pytest.mark.usefixtures("control")

@@ -12,13 +12,13 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection
 
-from tenants.cache import redis_client
 from tenants.context import current_tenant
 from tenants.devstack.postgres import Primary
 from tenants.errors import ProvisioningFailed
 from tenants.lifecycle.provision import provision_tenant
 from tenants.lifecycle.template import ensure_template
 from tenants.models import Server, Tenant
+from tenants.valkey import redis_client
 
 pytestmark = pytest.mark.usefixtures("control")
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from tenants import admin_pools
 from tenants.context import use_control, use_tenant
 from tenants.models import Server, Tenant
 from tenants.refs import TenantRef
@@ -15,6 +16,7 @@ from tenants.refs import TenantRef
 PASSWORD = "a long enough passphrase"
 PAGES = [
     "/admin/",
+    "/admin/pools/",
     "/admin/tenants/tenant/",
     "/admin/tenants/tenant/?q=acm&state__exact=active",
     "/admin/tenants/server/",
@@ -71,6 +73,32 @@ def test_servers_show_address_lag_and_pool_use_and_no_password(client: Client) -
         assert re.search(r"\d bytes", text)
         assert "127.0.0.1:" in text
         assert server.url not in text
+
+
+def test_the_page_of_pools_draws_what_each_pool_has(client: Client) -> None:
+    text = client.get("/admin/pools/").content.decode()
+    with use_control():
+        name = Server.objects.get().name
+    (control,) = [uses for pool, uses in admin_pools.pools() if pool in {"control", name}]
+    assert control[0].size >= 1
+    assert control[0].opened >= control[0].size
+    assert re.search(rf'aria-label="\d+ in use and \d+ idle of {control[0].limit}"', text)
+
+
+def test_a_bar_is_as_wide_as_its_pool_is_full() -> None:
+    numbers = dict.fromkeys(("connections_stolen", "connections_lost", "requests_errors", "usage_ms"), 0.0)
+    numbers |= {"pool_max": 20.0, "pool_size": 15.0, "pool_available": 10.0, "requests_waiting": 2.0}
+    numbers |= {"connections_num": 40.0, "requests_num": 100.0, "usage_ms": 250.0}
+    numbers |= {"requests_wait_ms": 30.0, "requests_queued": 3.0}
+    use = admin_pools.PoolUse.of("eu1", "web", numbers)
+    assert (use.in_use, use.waiting, use.mean_use, use.mean_wait) == (5, 2, 2.5, 10.0)
+    assert use.bar == {"in_use": 25.0, "idle": 50.0}
+    empty = admin_pools.PoolUse.of("eu1", "web", dict.fromkeys(numbers, 0.0))
+    assert (empty.bar, empty.mean_use) == ({"in_use": 0.0, "idle": 0.0}, 0.0)
+
+
+def test_a_stranger_sees_no_pools() -> None:
+    assert Client(HTTP_HOST="localhost").get("/admin/pools/").status_code == 302
 
 
 def test_suspending_and_resuming_are_recorded(client: Client, acme: TenantRef) -> None:

@@ -72,3 +72,15 @@ def test_it_is_for_this_machine_on_the_control_host_alone(front: FrontEnd) -> No
     assert front.get("/metrics", X_Forwarded_For="203.0.113.7").status_code == 401
     assert front.get("/metrics", host="acme.localhost").status_code == 404
     assert front.get("/metrics", host="nobody.example").status_code == 404
+
+
+def test_statements_are_counted_by_plan(fronts: dict[str, FrontEnd]) -> None:
+    web = fronts["web"]
+    before = [sum(values(web.get("/metrics"), "tenantry_statements_total", process="web")) for _ in range(4)][-1]
+    for _ in range(8):
+        assert web.get("/api/v1/me", host="acme.localhost", Authorization="Bearer tnt_nobody").status_code == 401
+    for _ in range(8):  # a process notes its numbers when it is asked, so ask both
+        answer = web.get("/metrics")
+    assert sum(values(answer, "tenantry_statements_total", process="web")) >= before + 8
+    assert values(answer, "tenantry_statements_total", process="web", plan="free")[0] >= 8
+    assert values(answer, "tenantry_statement_seconds_total", process="web", plan="free")[0] > 0

@@ -25,6 +25,7 @@ from tenants.lifecycle.offboard import delete_tenant, resume_tenant, suspend_ten
 from tenants.lifecycle.provision import provision_tenant
 from tenants.models import Tenant
 from tenants.refs import TenantRef
+from tenants.valkey import redis_client
 from tests.system import ROOT, wait_for
 from tests.tenants.conftest import primary_url
 
@@ -155,7 +156,7 @@ def test_a_push_is_heard_at_once(made: Any) -> None:
     message = f"{ref.id}:{ref.epoch + 1}"
     key = ("slug", ref.slug)
     assert key in directory._entries
-    epochs.cache.redis_client().publish(epochs.CHANNEL, message)
+    redis_client().publish(epochs.CHANNEL, message)
     wait_for(lambda: key not in directory._entries, timeout=0.9, interval=0.005, what="the push")
     assert pools.is_former(ref.alias)
 
@@ -165,7 +166,7 @@ def test_nonsense_does_not_end_the_listener(made: Any, nonsense: Any) -> None:
     ref = made()
     directory.by_slug(ref.slug)
     wait_for(lambda: epochs._thread is not None and epochs._thread.is_alive(), what="the listener")
-    client = epochs.cache.redis_client()
+    client = redis_client()
     wait_for(lambda: client.publish(epochs.CHANNEL, nonsense) >= 1, what="a subscriber")
     client.publish(epochs.CHANNEL, f"{ref.id}:{ref.epoch + 1}")
     wait_for(lambda: pools.is_former(ref.alias), timeout=3, what="the push after it")

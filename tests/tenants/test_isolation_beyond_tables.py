@@ -13,10 +13,11 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import override_settings
 
-from tenants.cache import key, redis_client
+from tenants.cache import key
 from tenants.context import use_tenant
 from tenants.errors import NoTenant
 from tenants.refs import TenantRef
+from tenants.valkey import redis_client
 
 MODULE_LEVEL_SIGNER = signing.Signer(salt="tests")
 
