@@ -155,6 +155,12 @@ class DatabaseWrapper(RetryingWrapper, base.DatabaseWrapper):
             self.check_database_version_supported()
             _checked.add(endpoint.key)
 
+    def copy(self, alias: str | None = None) -> Any:
+        """A second wrapper to the same place, for whoever needs two connections at once."""
+        other = super().copy(alias)
+        other._endpoint, other._server, other.plan = self._endpoint, self._server, self.plan
+        return other
+
     def close_pool(self) -> None:
         """The pool is shared by all tenants of the endpoint and ends with the process."""
 

@@ -16,14 +16,16 @@ from tenants.servers import server_of
 class PrimaryWrapper(DatabaseWrapper):
     """A wrapper whose connection is to the tenant's primary, wherever that is when it connects."""
 
-    def __init__(self, settings_dict: dict[str, Any], ref: TenantRef, endpoint: Endpoint) -> None:
-        super().__init__(settings_dict, ref.alias, endpoint, ref.server)
-        self.plan = ref.plan
-        self._renew = password_renewal(ref)
+    renew: Renew
+
+    def copy(self, alias: str | None = None) -> Any:
+        other = super().copy(alias)
+        other.renew = self.renew
+        return other
 
     def _make_route_pool(self, endpoint: Endpoint) -> RoutePool:
         return PrimaryRoutePool(
-            endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, server=self._server, renew=self._renew
+            endpoint, alias=self.alias, connect_kwargs=self._connect_kwargs, server=self._server, renew=self.renew
         )
 
 
@@ -48,12 +50,16 @@ def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
     server = server_of(ref.server)
     _, _, number = alias.partition("@")
     credentials = {"name": ref.database, "user": ref.role, "password": ref.password, "application": ref.slug}
-    if not number:
-        return PrimaryWrapper(settings_for(endpoint=server.primary, **credentials), ref, server.primary)
-    endpoint = server.replicas[int(number)]
-    replica = ReplicaWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint)
-    replica.plan = ref.plan
-    return replica
+    wrapper: PrimaryWrapper | ReplicaWrapper
+    if number:
+        endpoint = server.replicas[int(number)]
+        wrapper = ReplicaWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint, ref.server)
+    else:
+        endpoint = server.primary
+        wrapper = PrimaryWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint, ref.server)
+        wrapper.renew = password_renewal(ref)
+    wrapper.plan = ref.plan
+    return wrapper
 
 
 def password_renewal(ref: TenantRef) -> Renew:
