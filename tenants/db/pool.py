@@ -287,7 +287,10 @@ class ServerPool:
             new = min(len(self._places), MAX_OPENERS - self._openers)
             self._openers += new
         for _ in range(new):
-            threading.Thread(target=self._open_for_line, name=f"pool-{self.name}", daemon=True).start()
+            try:
+                threading.Thread(target=self._open_for_line, name=f"pool-{self.name}", daemon=True).start()
+            except RuntimeError:  # there are too many threads, or the interpreter is ending
+                self._open_for_line()
 
     def _open_for_line(self) -> None:
         while (place := self._next_place()) is not None:
