@@ -150,7 +150,7 @@ async def _ask(connection: psycopg.AsyncConnection[Any]) -> tuple[Any, ...]:
     """
 
     async def ask() -> tuple[Any, ...]:
-        row = await (await connection.execute(SAMPLE_SQL)).fetchone()
+        row: tuple[Any, ...] | None = await (await connection.execute(SAMPLE_SQL)).fetchone()
         assert row is not None
         return row
 
