@@ -13,6 +13,7 @@ from tenants.db import monitor, roles
 from tenants.db.nodes import CONTROL_SERVER, Node
 from tenants.db.pools import Endpoint
 from tenants.db.urls import database
+from tenants.refs import CONTROL
 
 # Seconds for which a process may use what it read of a server: a tenant's route, of which this is a part, changes within it.
 TTL = 2.0
@@ -47,6 +48,10 @@ _lock = threading.Lock()
 
 def server_of(name: str) -> ServerRef:
     """The server of that name, with the roles of now. Raises tenants.models.Server.DoesNotExist."""
+    return _server(name).ref
+
+
+def _server(name: str) -> _Known:
     known = _known.get(name)
     if known is None or time.monotonic() - known.read_at > TTL:
         with _lock:
@@ -55,7 +60,7 @@ def server_of(name: str) -> ServerRef:
                 known = _learn(name, _load(name))
     if known.generation != roles.generation:
         known = _learn(name, known.nodes, read_at=known.read_at)
-    return known.ref
+    return known
 
 
 def control_server() -> ServerRef:
@@ -64,10 +69,14 @@ def control_server() -> ServerRef:
     Its nodes are the hosts of CONTROL_DATABASE_URL, and those of the server in TENANT_SERVERS that shares its first host, if there is
     one: the registry can't be asked where the registry is.
     """
+    return _control().ref
+
+
+def _control() -> _Known:
     known = _known.get(CONTROL_SERVER)
     if known is None or known.generation != roles.generation:
         known = _learn(CONTROL_SERVER, known.nodes if known else _control_nodes())
-    return known.ref
+    return known
 
 
 def control_endpoint() -> Endpoint:
@@ -78,13 +87,15 @@ def control_endpoint() -> Endpoint:
 def primary_endpoint(server: str) -> Endpoint:
     """The primary of a server (or CONTROL_SERVER) for somebody who is about to connect.
 
-    The first one in a process waits for the nodes' answers.
+    The nodes are those that are known, however long ago they were read, so that nobody who connects waits for the registry; the roles are
+    those of now. The first one in a process waits for the nodes' answers.
     """
-    ref = control_server() if server == CONTROL_SERVER else server_of(server)
-    if not ref.replicas:
-        return ref.primary
+    known = _known.get(server) or (_control() if server == CONTROL_SERVER else _server(server))
+    nodes = known.nodes
+    if len(nodes) == 1:
+        return nodes[0].endpoint
     roles.wait_until_asked(server, FIRST_ANSWERS)
-    return roles.primary_of(server, ref.primary)
+    return roles.primary_of(server, nodes[0].endpoint)
 
 
 def control_parameters() -> dict[str, Any]:
@@ -157,13 +168,14 @@ def _load(name: str) -> tuple[Node, ...]:
     from tenants.models import Replica, Server
 
     try:
-        server = Server.objects.get(pk=name)
-        replicas = list(Replica.objects.filter(server_id=name))
+        # By control's alias, whatever routers a project has: a tenant's connection waits for this answer.
+        server = Server.objects.using(CONTROL.alias).get(pk=name)
+        replicas = list(Replica.objects.using(CONTROL.alias).filter(server_id=name))
     except Server.DoesNotExist:
         monitor.unwatch(name)
         raise
     finally:
-        release_unless_active("control")
+        release_unless_active(CONTROL.alias)
     nodes = _nodes_of(database(server.url), name=name)
     for replica in replicas:
         nodes += _nodes_of(database(replica.url), name=f"{name}/{replica.name}")

@@ -9,7 +9,7 @@ from django.db import connections
 from tenants.db.base import DatabaseWrapper, RoutePool, settings_for
 from tenants.db.pools import Endpoint
 from tenants.db.routes import PrimaryRoutePool, Renew, ReplicaRoutePool
-from tenants.refs import TenantRef, owner_of
+from tenants.refs import CONTROL, TenantRef, owner_of
 from tenants.servers import server_of
 
 
@@ -73,9 +73,9 @@ def password_renewal(ref: TenantRef) -> Renew:
         from tenants.models import Tenant
 
         try:
-            tenant = Tenant.objects.filter(pk=ref.id).first()
+            tenant = Tenant.objects.using(CONTROL.alias).filter(pk=ref.id).first()
         finally:
-            release_unless_active("control")
+            release_unless_active(CONTROL.alias)
         return None if tenant is None else tenant.ref().password
 
     return renew

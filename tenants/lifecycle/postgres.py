@@ -15,7 +15,7 @@ from tenants.db.options import NETWORK_OPTIONS
 from tenants.db.urls import database
 from tenants.errors import ServerUnavailable, TenantBusy
 from tenants.models import Server
-from tenants.servers import primary_endpoint
+from tenants.servers import primary_endpoint, server_of
 
 Administrator = psycopg.Connection[Any]
 
@@ -32,7 +32,7 @@ def administrator(server: Server, *, dbname: str | None = None) -> Iterator[Admi
     """
     parsed = database(server.url)
     try:
-        primary = primary_endpoint(server.name)
+        primary = primary_endpoint(server_of(server.name).name)
         connection = connect({**parsed, "HOST": primary.host, "PORT": str(primary.port)}, dbname=dbname)
     except psycopg.OperationalError as error:
         raise ServerUnavailable(server=server.name, reason=first_line(error)) from error

@@ -73,6 +73,8 @@ def fill_up(system: System, seconds: float) -> tuple[list[Any], list[Any], list[
     """What the hanging tenant got, and what the other one got before and meanwhile."""
     victim, other = (tenant["slug"] for tenant in system["tenants"][:2])
     with asking(system, other, 4) as others:
+        time.sleep(2)
+        warm = time.monotonic()
         time.sleep(seconds / 2)
         struck = time.monotonic()
         with hanging(system, victim), asking(system, victim, 40) as victims:
@@ -80,7 +82,7 @@ def fill_up(system: System, seconds: float) -> tuple[list[Any], list[Any], list[
     theirs = [answer for client in others for answer in client.answers]
     return (
         [answer for client in victims for answer in client.answers],
-        [answer for answer in theirs if answer[0] < struck],
+        [answer for answer in theirs if warm <= answer[0] < struck],
         [answer for answer in theirs if answer[0] >= struck],
     )
 

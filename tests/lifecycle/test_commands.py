@@ -100,6 +100,17 @@ def test_suspend_and_resume(run: Run, initech: str) -> None:
     assert Tenant.objects.get(slug=initech).state == "active"
 
 
+def test_rotate_gives_a_new_password_and_epoch(run: Run, initech: str) -> None:
+    former = directory.by_slug(initech)
+    assert run("tenant_rotate", initech)[:2] == (0, "Rotated the credentials of initech; its route has epoch 2\n")
+    ref = directory.by_slug(initech)
+    assert (ref.epoch, ref.password == former.password) == (2, False)
+    with use_tenant(ref):
+        assert User.objects.count() == 1
+    assert "epoch" in json.loads(run("tenant_rotate", initech, "--json")[1])
+    assert run("tenant_rotate", "nobody")[0] == 1
+
+
 def test_delete_asks_for_the_slug_again(run: Run, initech: str) -> None:
     assert run("tenant_delete", initech, stdin="globex\n")[0] == 1
     assert run("tenant_delete", initech)[0] == 1, "without anybody to ask"
