@@ -184,3 +184,14 @@ def test_a_client_that_reads_nothing_makes_postgres_wait_and_not_the_process_gro
 
     asyncio.run(run())
     wait_for(lambda: state(stream)["running"] == 0, what="the end of the downloads")
+
+
+@pytest.mark.scenario
+def test_forty_downloads_of_a_million_rows_stay_under_100_mib(start: Start) -> None:
+    """In the ordinary suite: test_ten_downloads_at_once_are_whole_at_constant_memory."""
+    stream = start("stream", APP, POOL_MAX="62")
+    download(stream, 2, 1_000)
+    started = time.monotonic()
+    used = download(stream, 40, 1_000_000)
+    print(f"\n40 downloads of 1,000,000 rows: {used >> 20} MiB above idle, {time.monotonic() - started:.0f} s")
+    assert used < 100 << 20
