@@ -30,6 +30,8 @@ from tenants.native.receiver import Receiver
 from tenants.native.security import is_secure
 from tenants.refs import TenantRef
 
+_looking_up: dict[str, asyncio.Task[TenantRef]] = {}
+
 
 class Caller(Protocol):
     """Whoever was authenticated. Who that is and what they may do is decided above this app."""
@@ -100,12 +102,27 @@ async def tenant_of(scope: Scope) -> TenantRef:
         try:
             ref = directory.by_host(host)
         except SynchronousOnlyOperation:
-            ref = await asyncio.to_thread(directory.by_host, host)
+            ref = await _look_up(host)
     except TenantNotFound:
         raise NotNative from None
     if ref.state != "active":
         raise NotNative
     return ref
+
+
+async def _look_up(host: str) -> TenantRef:
+    """Read a host's tenant in a thread; one for all who ask at the same time, of whom there may be hundreds."""
+    task = _looking_up.get(host)
+    if task is None or task.get_loop() is not asyncio.get_running_loop():
+        task = _looking_up[host] = asyncio.create_task(asyncio.to_thread(directory.by_host, host))
+
+        def forget(done: asyncio.Task[TenantRef]) -> None:
+            _looking_up.pop(host, None)
+            if not done.cancelled():
+                done.exception()  # seen, though all who asked may have left
+
+        task.add_done_callback(forget)
+    return await asyncio.shield(task)
 
 
 def one_header(scope: Scope, name: str) -> str | None:
