@@ -5,7 +5,8 @@ The peers neither authenticate nor limit, log, measure or route anything; Tenant
     TENANTRY_PEERS          a folder with peer_app.py: `PEER=… python peer_app.py setup N`, `gunicorn peer_app:application`
     TENANTRY_PEERS_PYTHON   a Python that has their packages (django-tenants isn't among ours) and gunicorn
 
-All have 30 tenants with 1,000 members each on the same Postgres, answer 20 of them, and run with two processes. Tenantry is measured
+All have 30 tenants with 1,000 members each on the same Postgres, answer 20 of them, and run with two processes of four
+threads. Tenantry is measured
 twice: on one Postgres, as the peers are, and with a replica that shares the machine.
 """
 
@@ -116,14 +117,14 @@ def peer(name: str, folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def tenantry(folder: Path, *, server: str) -> Iterator[Target]:
-    """Tenantry with its tenants made, serving with the defaults of `web` but for the size of its pool and a limit."""
+    """Tenantry with its tenants made, serving with the peers' number of threads, a pool for all tenants, and a limit."""
     hosts: list[str] = []
     slugs = [f"bench-{number}" for number in range(TENANTS)]
     try:
         for slug in slugs:
             token = _make_tenant(slug, server)
             hosts.append(f"{slug}.localhost {token}")
-        with front_end(folder, "web", RATE_LIMIT="1000000/m", POOL_MAX=str(2 * TENANTS)) as web:
+        with front_end(folder, "web", RATE_LIMIT="1000000/m", THREADS="4", POOL_MAX=str(2 * TENANTS)) as web:
             target = Target("tenantry", web.url, "/api/v1/members?limit=20", hosts)
             _wait_for(target)
             yield target
