@@ -34,10 +34,11 @@ async def authenticate(authorization: str) -> Caller:
     Raises TokenNotValid and RateLimited.
     """
     scheme, _, secret = authorization.partition(" ")
-    token = await _token_of(secret.strip()) if scheme.lower() == "bearer" else None
+    secret = secret.strip()
+    token = await _token_of(secret) if scheme.lower() == "bearer" else None
     if token is None:
         raise TokenNotValid()
-    await _take_for_token(str(token.pk))
+    await _take_for_token(secret)
     return caller_of(token.user, token)
 
 
@@ -67,13 +68,13 @@ async def _touch(token: ApiToken) -> None:
         log.info("token_touch_refused", error=type(error).__name__)
 
 
-async def _take_for_token(token_id: str) -> None:
+async def _take_for_token(secret: str) -> None:
     """One request of an API token against RATE_LIMIT, if that is set; counted together with those of `web`."""
     if not settings.RATE_LIMIT:
         return
     rate = ratelimit.parse_rate(settings.RATE_LIMIT)
     script = _client().register_script(ratelimit._TAKE.text)
-    keys = [ratelimit._key("token", token_id)]
+    keys = [ratelimit._key("token", secret)]
     arguments: list[int | str] = [rate.limit, rate.seconds * 1_000_000, str(new_id())]
     try:
         try:

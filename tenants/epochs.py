@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import connections
 from django.db import transaction as transactions
 
+from tenants import clients
 from tenants.db import pools
 from tenants.refs import CONTROL
 from tenants.valkey import redis_client
@@ -161,6 +162,9 @@ def pull() -> None:
         now = current.get(tenant_id, GONE)
         if now > oldest:
             _changed(tenant_id, now)
+
+
+clients.at_end("epochs", stop)
 
 
 def _start_empty_after_fork() -> None:
