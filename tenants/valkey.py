@@ -110,8 +110,9 @@ class Client(redis.Redis):
 
     def forget_kept(self) -> None:
         """Close the connections that wait for the next script."""
-        while self._kept:
-            self._kept.pop().disconnect()
+        former, self._kept = self._kept, []  # another thread may drop them too
+        for connection in former:
+            connection.disconnect()
 
     def close(self) -> None:
         self.forget_kept()

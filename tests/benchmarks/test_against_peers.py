@@ -179,6 +179,13 @@ def _wait_for(target: Target, timeout: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+def _stolen(target: Target) -> float:
+    """How often a process of `web` closed a tenant's connection for another's: each costs several requests, so there should be none."""
+    answer = httpx.get(f"{target.url}/metrics", headers={"Host": "localhost"})
+    found = re.findall(r"^tenantry_pool_connections_stolen_total{.*} ([\d.e+]+)$", answer.text, re.MULTILINE)
+    return sum(map(float, found))
+
+
 @pytest.mark.parametrize("replica", [False, True], ids=["one Postgres", "with a replica"])
 def test_the_members_endpoint_beside_its_peers(
     tmp_path: Path, django_db_setup: None, django_db_blocker: Any, replica: bool
@@ -197,6 +204,9 @@ def test_the_members_endpoint_beside_its_peers(
                 found = target.run(tmp_path, SECONDS)
                 if number:  # the first round warms up
                     seen[target.name].append(found)
+            if not number:
+                stolen = _stolen(ours)
+        stolen = _stolen(ours) - stolen
     for name, found in seen.items():
         rates, p99 = zip(*found, strict=True)
         print(
@@ -204,6 +214,7 @@ def test_the_members_endpoint_beside_its_peers(
             f" p99 {statistics.median(p99):.1f} ms ({min(p99):.1f} to {max(p99):.1f})",
             end="",
         )
+    print(f"\nconnections that one tenant took from another meanwhile: {stolen:.0f}", end="")
     for theirs in peers:
         for index, what in enumerate(("requests/s", "p99")):
             ratios = [a[index] / b[index] for a, b in zip(seen[ours.name], seen[theirs.name], strict=True)]
