@@ -47,13 +47,23 @@ def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
     """A wrapper for `alias`, which is the tenant's own or one of its replicas' (`<alias>@<number>`)."""
     server = server_of(ref.server)
     _, _, number = alias.partition("@")
-    credentials = {"name": ref.database, "user": ref.role, "password": ref.password, "application": ref.slug}
     if not number:
-        return PrimaryWrapper(settings_for(endpoint=server.primary, **credentials), ref, server.primary)
+        return PrimaryWrapper(_settings(ref, server.primary), ref, server.primary)
     endpoint = server.replicas[int(number)]
-    replica = ReplicaWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint)
+    replica = ReplicaWrapper(_settings(ref, endpoint), alias, endpoint)
     replica.plan = ref.plan
     return replica
+
+
+def connect_kwargs(ref: TenantRef, endpoint: Endpoint) -> dict[str, Any]:
+    """What psycopg connects to the tenant's database at an endpoint with, for connections that no wrapper has."""
+    return PrimaryWrapper(_settings(ref, endpoint), ref, endpoint)._connect_kwargs()
+
+
+def _settings(ref: TenantRef, endpoint: Endpoint) -> dict[str, Any]:
+    return settings_for(
+        name=ref.database, user=ref.role, password=ref.password, endpoint=endpoint, application=ref.slug
+    )
 
 
 def password_renewal(ref: TenantRef) -> Renew:

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psycopg
 from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
@@ -23,6 +24,7 @@ from tenants import context
 from tenants.db.aio.compiling import Compiled, Dialect, Rows, dialect
 from tenants.db.aio.connection import Connection
 from tenants.db.aio.route import route_to
+from tenants.db.retry import TIMED_OUT
 from tenants.errors import CrossTenant, TransactionElsewhere
 
 R = TypeVar("R")
@@ -149,7 +151,12 @@ async def _connection(alias: str, *, reset: bool = False) -> AsyncIterator[Conne
 
 async def _run(connection: Connection, statement: str, params: Sequence[Any] = ()) -> Result:
     with _django_errors:
-        cursor = await connection.execute(statement, params or None)
+        try:
+            cursor = await connection.execute(statement, params or None)
+        except psycopg.Error as error:
+            if error.sqlstate in TIMED_OUT:
+                raise psycopg.OperationalError(*error.args) from error
+            raise
         return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
 

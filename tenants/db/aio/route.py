@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tenants import context
 from tenants.db.aio.connection import Connection
 from tenants.db.aio.pool import AsyncServerPool
 from tenants.db.aio.pools import pool_of
-from tenants.db.base import settings_for
 from tenants.db.pools import Endpoint
+from tenants.db.tenant import connect_kwargs
 from tenants.errors import CrossTenant, WrongDatabase
 from tenants.refs import TenantRef, owner_of
 from tenants.servers import ServerRef, server_of
@@ -58,16 +57,12 @@ class TenantRoute:
         return connection
 
     def _parameters(self) -> dict[str, Any]:
-        """Django's own parameters of a connection, adapters included, with a cursor that is async."""
-        settings_dict = settings_for(
-            endpoint=self.endpoint,
-            name=self.ref.database,
-            user=self.ref.role,
-            password=self.ref.password,
-            application=self.ref.slug,
-        )
-        parameters = DatabaseWrapper(settings_dict, self.alias).get_connection_params()
-        return {**parameters, "cursor_factory": psycopg.AsyncClientCursor, "prepare_threshold": None}
+        """Those of a connection of Django's, adapters and time limits included, with a cursor that is async."""
+        return {
+            **connect_kwargs(self.ref, self.endpoint),
+            "cursor_factory": psycopg.AsyncClientCursor,
+            "prepare_threshold": None,
+        }
 
 
 async def route_to(alias: str) -> TenantRoute:
