@@ -27,7 +27,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.pool = AsyncServerPool("machine", LIMITS)
+        self.pool = AsyncServerPool("machine", LIMITS, loop=self.loop)
         self.borrowers: list[tuple[str, asyncio.Task[Connection]]] = []
         self.lent: list[tuple[str, Connection]] = []
 
@@ -71,7 +71,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.run(cut())
 
     @precondition(lambda self: self.lent)
-    @rule(data=st.data(), state=st.sampled_from(["clean", "reset", "transaction", "failed", "running", "closed"]))
+    @rule(data=st.data(), state=st.sampled_from(["clean", "touched", "transaction", "failed", "running", "closed"]))
     def give_back(self, data: st.DataObject, state: str) -> None:
         entry = data.draw(st.sampled_from(self.lent))
         self.lent.remove(entry)
@@ -91,7 +91,9 @@ class PoolMachine(RuleBasedStateMachine):
                 connection.pgconn.flush()
             elif state == "closed":
                 await connection.close()
-            self.pool.putconn(connection, reset=state == "reset")
+            elif state == "touched":
+                await connection.execute("SET search_path = nowhere")
+            self.pool.putconn(connection)
             await self.settle()
 
         self.run(leave_it_so())
@@ -111,6 +113,23 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.run(drop())
 
+    @rule(max_size=st.integers(0, LIMITS.max_size))
+    def resize(self, max_size: int) -> None:
+        async def fit() -> None:
+            self.pool.resize(max_size)
+            await self.settle()
+
+        self.run(fit())
+
+    @rule(number=st.integers(0, 3))
+    def retire(self, number: int) -> None:
+        async def forget() -> None:
+            self.pool.retire(lambda owner: owner == self.names[number])
+            await self.settle()
+
+        self.run(forget())
+        assert self.names[number] not in {self.pool._loans[connection].owner for connection in self.pool._idle}
+
     @invariant()
     def the_books_are_right(self) -> None:
         self.run(self.settle())
@@ -121,13 +140,14 @@ class PoolMachine(RuleBasedStateMachine):
             assert pool._running[name] == running <= LIMITS.max_per_tenant
         assert pool._on_the_way.is_empty
         assert stats["requests_waiting"] == len(self.borrowers)
+        assert stats["pool_available"] == 0 or stats["pool_size"] <= pool.max_size
 
     @invariant()
     def nobody_waits_for_what_could_be_taken(self) -> None:
         self.run(self.settle())
         for name, _ in self.borrowers:
-            is_full = self.pool._size == LIMITS.max_size and not self.pool._idle
-            assert is_full or self.pool._running[name] == LIMITS.max_per_tenant
+            is_full = self.pool._size >= self.pool.max_size and not self.pool._idle
+            assert is_full or self.pool._running[name] >= self.pool._cap
 
     @invariant()
     def whoever_has_one_has_it_alone_clean_and_in_the_right_database(self) -> None:

@@ -112,9 +112,21 @@ def test_a_download_waits_once_with_its_transaction_and_its_time_limit(on_the_wi
     on_the_wire(work)
 
 
-def test_a_statement_of_ones_own_waits_once_and_its_session_is_reset_after_that(on_the_wire: Any) -> None:
+def test_a_statement_of_ones_own_waits_once(on_the_wire: Any) -> None:
     async def work(wire: Wire) -> None:
-        await aio.execute("SELECT 1")
+        await aio.execute("UPDATE django_content_type SET model = model WHERE id < %s", [0])
+        (pool,) = pools.all_pools()
+        await settled(pool)
+        assert wire.turns == 1
+
+    on_the_wire(work)
+
+
+def test_a_session_in_which_something_may_be_left_is_reset_after_that(on_the_wire: Any) -> None:
+    """The control of the test above: the reset would show."""
+
+    async def work(wire: Wire) -> None:
+        await aio.execute("SELECT set_config('search_path', 'nowhere', false)")
         assert wire.turns == 1
         (pool,) = pools.all_pools()
         await settled(pool)

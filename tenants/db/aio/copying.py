@@ -17,6 +17,7 @@ from tenants import context
 from tenants.db.aio.compiling import dialect
 from tenants.db.aio.connection import Connection
 from tenants.db.aio.route import route_to
+from tenants.db.statements import is_plain
 
 BLOCK_BYTES = 64 * 1024
 
@@ -42,6 +43,7 @@ async def copy(
             # Of the two limits the plan's on transactions would be the lower one: a download is a transaction of one statement.
             limits = f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL transaction_timeout = 0"
             whole = f"BEGIN READ ONLY; {limits}; {text}; COMMIT"
+            connection.touched = connection.touched or not is_plain(statement)
             async with connection.lock:
                 await connection.wait(_begin(connection, whole))
                 more = True

@@ -73,9 +73,9 @@ async def fetch_one(queryset: QuerySet[Any, R]) -> R | None:
 async def execute(statement: str, params: Sequence[Any] = ()) -> Result:
     """Run a statement of your own on the tenant's primary, with `%s` for each of `params`.
 
-    Whatever it may have left in the session is discarded when the connection is given back.
+    Whatever it may have left in the session (tenants.db.statements tells) is discarded when the connection is given back.
     """
-    async with _connection(context.current_tenant().alias, reset=True) as connection:
+    async with _connection(context.current_tenant().alias) as connection:
         return await _run(connection, statement, params)
 
 
@@ -95,7 +95,7 @@ async def transaction() -> AsyncIterator[None]:
             yield
         return
     alias = context.current_tenant().alias
-    async with _connection(alias, reset=True) as connection:
+    async with _connection(alias) as connection:
         token = _transaction.set(_Transaction(connection, alias, asyncio.current_task()))
         try:
             async with _block(connection, "BEGIN", "COMMIT", "ROLLBACK"):
@@ -135,7 +135,7 @@ def _open_here() -> _Transaction | None:
 
 
 @asynccontextmanager
-async def _connection(alias: str, *, reset: bool = False) -> AsyncIterator[Connection]:
+async def _connection(alias: str) -> AsyncIterator[Connection]:
     """The connection of the transaction that is open here, else one of the pool's for the time of the block."""
     found = _open_here()
     if found is not None:
@@ -146,7 +146,7 @@ async def _connection(alias: str, *, reset: bool = False) -> AsyncIterator[Conne
     try:
         yield connection
     finally:
-        route.pool.putconn(connection, reset=reset)
+        route.pool.putconn(connection)
 
 
 async def _run(connection: Connection, statement: str, params: Sequence[Any] = ()) -> Result:

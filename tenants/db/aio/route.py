@@ -7,10 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from tenants import context
-from tenants.db.aio.connection import Connection
+from tenants.db.aio.connection import Connection, Cursor
 from tenants.db.aio.pool import AsyncServerPool
 from tenants.db.aio.pools import pool_of
 from tenants.db.pools import Endpoint
@@ -60,7 +58,7 @@ class TenantRoute:
         """Those of a connection of Django's, adapters and time limits included, with a cursor that is async."""
         return {
             **connect_kwargs(self.ref, self.endpoint),
-            "cursor_factory": psycopg.AsyncClientCursor,
+            "cursor_factory": Cursor,
             "prepare_threshold": None,
         }
 
