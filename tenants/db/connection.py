@@ -45,6 +45,11 @@ class WatchedSession(_BaseConnection):
         return super()._start_query()
 
     @property
+    def is_standby(self) -> bool:
+        """Whether its server is in recovery. Postgres tells this when a session starts, and whenever it changes."""
+        return self.pgconn.parameter_status(b"in_hot_standby") == b"on"
+
+    @property
     def is_in_block(self) -> bool:
         """Whether a borrower left it in the midst of psycopg's own `transaction()` or `pipeline()`: nothing can be told of it then."""
         return bool(self._num_transactions) or self._pipeline is not None

@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.native_routes import ROUTES
 from accounts.services.tokens import token_create
 from tenants.context import use_tenant
-from tenants.db import aio
+from tenants.db import aio, roles
 from tenants.db.aio import pools, route
 from tenants.native import Message, Scope
 from tenants.refs import TenantRef
@@ -74,6 +74,7 @@ def on_the_wire(
                     return proxied
 
                 monkeypatch.setattr(route, "server_known", through_the_wire)
+                monkeypatch.setattr(roles, "primary_of", lambda server, configured: configured)
                 with use_tenant(committed_tenant):
                     await aio.fetch(ContentType.objects.all()[:1])  # the connection is open from here on
                     wire.turns = 0

@@ -18,6 +18,7 @@ from psycopg.waiting import Wait
 
 from tenants.db.closing import CLOSE_TIMEOUT
 from tenants.db.connection import WatchedSession
+from tenants.db.pools import Endpoint
 from tenants.db.statements import is_plain
 
 T = TypeVar("T")
@@ -50,6 +51,9 @@ class Connection(WatchedSession, psycopg.AsyncConnection[Any]):
     doesn't answer, and goes on using the connection when the server could not be asked: a cancel that comes late then hits the query
     of the next borrower.
     """
+
+    # The node that it is to, where that is wanted as its server's primary.
+    primary: Endpoint | None = None
 
     def __init__(self, pgconn: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)

@@ -3,6 +3,9 @@
 Independent queries run side by side with asyncio.gather, each on a connection of its own. Inside `transaction()` all run on the
 block's connection, one after the other. Errors are Django's own (django.db.Error), and PoolTimeout or TooManyRequests when no
 connection came free. A query whose task is cancelled is cancelled at the server, by the pool.
+
+Reads go to the primary unless a queryset names a replica (`using`): `tenants.reads` is for threads. What failed there, or on a dead
+connection, is repeated as tenants.db.retry does it.
 """
 
 from __future__ import annotations
@@ -15,17 +18,22 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
+import structlog
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from tenants import context
 from tenants.db.aio.compiling import Compiled, Dialect, Rows, dialect
 from tenants.db.aio.connection import Connection
-from tenants.db.aio.route import route_to
-from tenants.db.retry import TIMED_OUT
-from tenants.errors import CrossTenant, TransactionElsewhere
+from tenants.db.aio.route import borrow, leave_primary
+from tenants.db.retry import READ_ONLY, TIMED_OUT, is_behind, is_read, refuses_to_write
+from tenants.errors import CrossTenant, NotPrimary, TransactionElsewhere
+from tenants.refs import owner_of
+
+log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
 
@@ -59,8 +67,7 @@ async def fetch(queryset: QuerySet[Any, R]) -> list[R]:
     compiled = Compiled(queryset)
     if not compiled.sql:
         return []
-    async with _connection(compiled.alias) as connection:
-        result = await _run(connection, compiled.sql, compiled.params)
+    result = await _ask(compiled.alias, compiled.sql, compiled.params)
     return compiled.results(result.rows)
 
 
@@ -75,8 +82,7 @@ async def execute(statement: str, params: Sequence[Any] = ()) -> Result:
 
     Whatever it may have left in the session (tenants.db.statements tells) is discarded when the connection is given back.
     """
-    async with _connection(context.current_tenant().alias) as connection:
-        return await _run(connection, statement, params)
+    return await _ask(context.current_tenant().alias, statement, params)
 
 
 @asynccontextmanager
@@ -141,12 +147,35 @@ async def _connection(alias: str) -> AsyncIterator[Connection]:
     if found is not None:
         yield found.connection
         return
-    route = await route_to(alias)
-    connection = await route.pool.getconn(route)
+    pool, connection = await borrow(alias)
     try:
         yield connection
     finally:
-        route.pool.putconn(connection)
+        pool.putconn(connection)
+
+
+async def _ask(alias: str, statement: str, params: Sequence[Any]) -> Result:
+    """Run one statement, and once more where that is safe: on the primary what a replica couldn't do, a read whose connection was dead."""
+    try:
+        async with _connection(alias) as connection:
+            return await _run(connection, statement, params)
+    except DatabaseError as error:
+        if _open_here() is not None:
+            raise
+        is_replica, sqlstate = "@" in alias, _sqlstate_of(error)
+        behind = is_replica and is_behind(sqlstate)
+        lost = connection.pgconn.status != ConnStatus.OK and sqlstate not in {READ_ONLY, *TIMED_OUT}
+        if not behind and not (lost and (is_replica or is_read(statement))):
+            raise
+        log.warning("statement_repeated", alias=alias, error=type(error.__cause__).__name__)
+    async with _connection(owner_of(alias)) as connection:
+        return await _run(connection, statement, params)
+
+
+def _sqlstate_of(error: BaseException) -> str:
+    """What the server said, of which Django's error and ours are made; empty when it said nothing."""
+    cause = error.__cause__
+    return getattr(error, "sqlstate", None) or (_sqlstate_of(cause) if cause is not None else "")
 
 
 async def _run(connection: Connection, statement: str, params: Sequence[Any] = ()) -> Result:
@@ -156,6 +185,15 @@ async def _run(connection: Connection, statement: str, params: Sequence[Any] = (
         except psycopg.Error as error:
             if error.sqlstate in TIMED_OUT:
                 raise psycopg.OperationalError(*error.args) from error
+            primary = connection.primary
+            in_transaction = connection.pgconn.transaction_status in _IN_TRANSACTION
+            if (
+                error.sqlstate == READ_ONLY
+                and primary is not None
+                and refuses_to_write(connection, in_transaction=in_transaction)
+            ):
+                await leave_primary(connection, primary)
+                raise NotPrimary(endpoint=primary.name) from error
             raise
         return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
