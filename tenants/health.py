@@ -21,7 +21,7 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from tenants import clients
-from tenants.db import aio
+from tenants.db import pools
 from tenants.native import Receive, Scope, Send, send_json
 from tenants.probes import Report, probe_all
 
@@ -127,7 +127,7 @@ def ready_detail(request: HttpRequest) -> HttpResponse:
         "control": found.control.as_dict(),
         "servers": [part.as_dict() for part in found.servers],
         **{part.name: part.as_dict() for part in found.others},
-        "pools": {pool.name: pool.get_stats() for pool in aio.of_every_kind()},
+        "pools": {pool.name: pool.get_stats() for pool in pools.of_every_kind()},
         "clients": clients.status(),
     }
     return _json(content, status=_status(found))

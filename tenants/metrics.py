@@ -30,7 +30,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric  # noqa: E402
 
-from tenants.db import aio  # noqa: E402
+from tenants.db import pools  # noqa: E402
 from tenants.db.measured import statements  # noqa: E402
 from tenants.db.pool import COUNTERS  # noqa: E402
 from tenants.request_id import route_of  # noqa: E402
@@ -131,7 +131,7 @@ class RequestMetricsMiddleware:
 
 def sample() -> None:
     """Note the numbers of this process that aren't noted as they change: its pools', its statements' and its own."""
-    for pool in aio.of_every_kind():
+    for pool in pools.of_every_kind():
         stats = pool.get_stats()
         for key, gauge in _POOL_GAUGES.items():
             gauge.labels(pool.name).set(stats[key])
@@ -260,7 +260,7 @@ def pool_numbers() -> dict[tuple[str, str], dict[str, float]]:
     if not _SHARED:
         return {
             (pool.name, settings.TENANTRY_PROCESS): {key: float(value) for key, value in pool.get_stats().items()}
-            for pool in aio.of_every_kind()
+            for pool in pools.of_every_kind()
         }
     keys = {metric._name: key for key, metric in (*_POOL_GAUGES.items(), *_POOL_COUNTERS.items())}
     found: dict[tuple[str, str], dict[str, float]] = {}
@@ -278,7 +278,7 @@ def pool_totals() -> dict[str, dict[str, float]]:
     """The gauges of each pool, by psycopg_pool's keys, added up over the processes of this machine."""
     if not _SHARED:
         return {
-            pool.name: {key: float(value) for key, value in pool.get_stats().items()} for pool in aio.of_every_kind()
+            pool.name: {key: float(value) for key, value in pool.get_stats().items()} for pool in pools.of_every_kind()
         }
     keys = {gauge._name: key for key, gauge in _POOL_GAUGES.items()}
     totals: dict[str, dict[str, float]] = {}

@@ -33,6 +33,12 @@ class PoolLimits:
     max_lifetime: float = 3600.0
 
 
+def cap_of(limits: PoolLimits, max_size: int) -> int:
+    """How many connections one tenant may run in a pool of that size by now: its part of the pool, and one at least."""
+    part = max_size * limits.max_per_tenant // max(1, limits.max_size)
+    return min(limits.max_per_tenant, max(1, part))
+
+
 @dataclass(slots=True, eq=False)
 class Share:
     """What one alias has of the pool. It exists while one of its numbers isn't nought, so a tenant that is away costs nothing."""

@@ -29,7 +29,7 @@ from collections.abc import Callable
 
 import structlog
 
-from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter
+from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter, cap_of
 from tenants.db.closing import close_and_wait, shut
 from tenants.db.connection import Connection
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
@@ -56,7 +56,7 @@ class ServerPool:
         self.server_limit = 0
         self.max_size = limits.max_size
         # Called, outside the lock, when somebody must wait and `max_size` is below that of the limits: more may be leased.
-        self.on_shortage: Callable[[], None] = _do_nothing
+        self.on_shortage: Callable[[], None] = do_nothing
         self._cap = limits.max_per_tenant
         self._lock = threading.Lock()
         self._shares: dict[str, Share] = {}
@@ -446,9 +446,7 @@ class ServerPool:
         """Change how many may be open. What is too many goes at once where it is idle, and else when it is returned."""
         with self._lock:
             self.max_size = max_size
-            # A tenant's cap is its part of the pool, whatever the pool's size.
-            part = max_size * self.limits.max_per_tenant // max(1, self.limits.max_size)
-            self._cap = min(self.limits.max_per_tenant, max(1, part))
+            self._cap = cap_of(self.limits, max_size)
             self._serve_line()
         self._drop_excess()
         self._start_openers()
@@ -521,5 +519,5 @@ COUNTERS = (
 )
 
 
-def _do_nothing() -> None:
+def do_nothing() -> None:
     """There is nothing to ask for more."""

@@ -6,8 +6,9 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from django.conf import settings
 
@@ -32,12 +33,24 @@ class Endpoint:
         return self.host, self.port
 
 
+class AnyPool(Protocol):
+    """What a pool of either kind is asked and told, from any thread."""
+
+    name: str
+
+    def get_stats(self) -> dict[str, int]: ...
+    def owners(self) -> set[str]: ...
+    def retire(self, is_former: Callable[[str], bool]) -> object: ...
+    def cut(self) -> int: ...
+
+
 _pools: dict[tuple[str, int], ServerPool] = {}
+# Tells of the pools of another kind (tenants.db.aio): those of one endpoint, or all.
+_others: list[Callable[[Endpoint | None], Sequence[AnyPool]]] = []
 _lock = threading.Lock()
 # The epoch that a tenant's route is known to have reached, for the tenants whose routes changed last.
 _epochs: dict[str, int] = {}
 MAX_EPOCHS = 20_000
-_on_forget: list[Callable[[str], None]] = []
 # What a parent process had open. Kept so that nothing in a child ends connections that the parent uses.
 _inherited: list[object] = []
 
@@ -81,17 +94,21 @@ def all_pools() -> list[ServerPool]:
     return list(_pools.values())
 
 
+def also(others: Callable[[Endpoint | None], Sequence[AnyPool]]) -> None:
+    """Have pools of another kind take part in what befalls all: `others` tells those of one endpoint or, without one, all."""
+    _others.append(others)
+
+
+def of_every_kind(endpoint: Endpoint | None = None) -> list[AnyPool]:
+    """All pools of this process or of one endpoint, Django's and the async ones."""
+    mine = [pool for key, pool in list(_pools.items()) if endpoint is None or key == endpoint.key]
+    return [*mine, *(pool for others in _others for pool in others(endpoint))]
+
+
 def forget_tenant(alias: str) -> None:
     """Close a tenant's connections, by its primary's alias, in every pool: idle ones now, lent ones when they come back."""
-    for pool in all_pools():
+    for pool in of_every_kind():
         pool.retire(lambda owner: owner == alias)
-    for forget in _on_forget:
-        forget(alias)
-
-
-def on_forget_tenant(forget: Callable[[str], None]) -> None:
-    """Have `forget` called, too, when a tenant's former route is forgotten: by pools of another kind (tenants.db.aio)."""
-    _on_forget.append(forget)
 
 
 def forget_former(tenant_id: str, epoch: int) -> None:
@@ -101,7 +118,7 @@ def forget_former(tenant_id: str, epoch: int) -> None:
         _epochs[tenant_id] = max(known, epoch)
         while len(_epochs) > MAX_EPOCHS:
             del _epochs[next(iter(_epochs))]
-    for pool in all_pools():
+    for pool in of_every_kind():
         pool.retire(is_former)
 
 
@@ -113,13 +130,12 @@ def is_former(owner: str) -> bool:
 
 def owners() -> set[str]:
     """The owners that have connections open in any pool."""
-    return {owner for pool in all_pools() for owner in pool.owners()}
+    return {owner for pool in of_every_kind() for owner in pool.owners()}
 
 
 def cut(endpoint: Endpoint) -> int:
     """End every connection to an endpoint, lent ones too. Returns how many there were."""
-    pool = _pools.get(endpoint.key)
-    return 0 if pool is None else pool.cut()
+    return sum(pool.cut() for pool in of_every_kind(endpoint))
 
 
 def close_all(timeout: float = 10.0) -> None:

@@ -26,6 +26,7 @@ from django.db.models.query import get_related_populators
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 
+from tenants.db.connection import WatchedCursor
 from tenants.db.handler import resolve
 
 M = TypeVar("M", bound=Model)
@@ -130,7 +131,7 @@ class PreparedQuery(Generic[M]):
             return rows
 
 
-class PreparingCursor(psycopg.Cursor[Any]):
+class PreparingCursor(WatchedCursor, psycopg.Cursor[Any]):
     """psycopg's own cursor, which has the server keep what it runs often. Django's write values into the text, so theirs can't."""
 
     def __init__(self, connection: Any) -> None:

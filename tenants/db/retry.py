@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 import structlog
@@ -25,6 +25,7 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from psycopg.pq import ConnStatus
 
+from tenants.db.connection import Connection, WatchedSession
 from tenants.errors import NotPrimary
 
 if TYPE_CHECKING:
@@ -95,33 +96,28 @@ class RetryingWrapper(_Base):
         is_replica = "@" in self.alias
         sqlstate = getattr(cause, "sqlstate", None) or ""
         if sqlstate == READ_ONLY and not is_replica:
-            self._refused_to_write(connection, error)
+            if refuses_to_write(connection, in_transaction=self.in_atomic_block):
+                self._leave(connection, error)
             return None
         if sqlstate in TIMED_OUT:
             raise OperationalError(*error.args) from error
-        behind = is_replica and (sqlstate == CONFLICT or sqlstate.startswith("42"))
+        behind = is_replica and is_behind(sqlstate)
         if not (lost or behind) or self.in_atomic_block or not self.autocommit:
             return None
         if lost:
             self.close()  # whatever comes next in this block finds a connection that works
-        if not is_replica and (self.was_used or not _is_read(sql)):
+        if not is_replica and (self.was_used or not is_read(sql)):
             return None
         wrapper: Any = self.primary if is_replica else self  # type: ignore[attr-defined]
         log.warning("statement_repeated", alias=self.alias, error=type(cause).__name__)
         named = isinstance(cursor, psycopg.ServerCursor)
         return wrapper.chunked_cursor() if named else wrapper.cursor()
 
-    def _refused_to_write(self, connection: psycopg.Connection[Any], error: DatabaseError) -> None:
-        """See whose will it was. A session's own READ ONLY transaction is a mistake of its code, and that error stays as it is."""
+    def _leave(self, connection: Connection, error: DatabaseError) -> NoReturn:
         from tenants.db import monitor, roles
 
-        pgconn = connection.pgconn
-        in_recovery = pgconn.parameter_status(b"in_hot_standby") == b"on"
-        fenced = pgconn.parameter_status(b"default_transaction_read_only") == b"on"
-        if self.in_atomic_block and not (in_recovery or fenced):
-            return
         endpoint = self.pool.endpoint
-        if in_recovery:
+        if connection.is_standby:
             roles.demoted(endpoint)
         monitor.wake()
         connection.close()  # the pool drops it when it comes back, and its idle neighbours with it
@@ -129,5 +125,17 @@ class RetryingWrapper(_Base):
         raise OperationalError(*refused.args) from error
 
 
-def _is_read(sql: Any) -> bool:
+def refuses_to_write(session: WatchedSession, *, in_transaction: bool) -> bool:
+    """Whether a refusal (25006) was the node's will: a session's own READ ONLY transaction is a mistake of its code."""
+    fenced = session.pgconn.parameter_status(b"default_transaction_read_only") == b"on"
+    return session.is_standby or fenced or not in_transaction
+
+
+def is_behind(sqlstate: str) -> bool:
+    """Whether a replica's error may be its own: a recovery conflict, or a name that it hasn't yet."""
+    return sqlstate == CONFLICT or sqlstate.startswith("42")
+
+
+def is_read(sql: Any) -> bool:
+    """Whether a statement is a read as the ORM writes one, which can be run twice."""
     return isinstance(sql, str) and _READ.match(sql) is not None and not _LOCKS.search(sql)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -32,6 +32,42 @@ SLOW = 1.0
 Renew = Callable[[], str | None]
 
 
+class Patience:
+    """The tries to open one connection to a node, but for the waiting: for threads and event loops alike."""
+
+    def __init__(self, endpoint: Endpoint, pauses: Sequence[float] = PAUSES) -> None:
+        self._breaker = breaker_of(endpoint)
+        self._pauses = iter(pauses)
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Begin a try. Raises EndpointDown where nobody tries."""
+        self._breaker.check()
+        self._began = time.monotonic()
+
+    def pause_after(self, error: psycopg.OperationalError, *, renewed: bool = False) -> float | None:
+        """The seconds to wait after a failed try and before the next one, or None: there is none.
+
+        `renewed`: the password was refused, and there is another one to try.
+        """
+        if is_unreachable(error):
+            self._breaker.failed()
+            if time.monotonic() - self._began > SLOW:
+                return None
+        elif not renewed:
+            return None
+        pause = next(self._pauses, None)
+        return pause and pause * random.uniform(0.5, 1.0)  # noqa: S311  jitter, so that not all try again at once
+
+    def succeeded(self) -> None:
+        self._breaker.succeeded()
+
+
+def is_refused(error: psycopg.OperationalError) -> bool:
+    """Whether a failed connect was refused after a password was sent."""
+    return error.pgconn is not None and error.pgconn.used_password
+
+
 class PrimaryRoute(RoutePool):
     """A database on one node, for as long as that is the primary. The pool may open its connections in any thread."""
 
@@ -48,8 +84,7 @@ class PrimaryRoute(RoutePool):
     def connect(self) -> Connection:
         """Open a connection that is in the right database of a primary. Raises WrongDatabase, NotPrimary, EndpointDown."""
         connection = self._connect_patiently()
-        # Postgres tells this when a session starts, and whenever it changes.
-        if connection.pgconn.parameter_status(b"in_hot_standby") == b"on":
+        if connection.is_standby:
             connection.close()
             roles.demoted(self.endpoint)
             monitor.wake()
@@ -57,31 +92,23 @@ class PrimaryRoute(RoutePool):
         return connection
 
     def _connect_patiently(self) -> Connection:
-        breaker = breaker_of(self.endpoint)
-        for pause in (*PAUSES, None):
-            breaker.check()
-            started = time.monotonic()
+        patience = Patience(self.endpoint)
+        while True:
+            patience.begin()
             try:
                 connection = super().connect()
             except psycopg.OperationalError as error:
-                if is_unreachable(error):
-                    breaker.failed()
-                    if time.monotonic() - started > SLOW:
-                        raise
-                elif not self._renew_password(error):
-                    raise
+                renewed = is_refused(error) and self._renew_password()
+                pause = patience.pause_after(error, renewed=renewed)
                 if pause is None:
                     raise
             else:
-                breaker.succeeded()
+                patience.succeeded()
                 return connection
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, so that not all try again at once
-        raise AssertionError("the last try returns or raises")
+            time.sleep(pause)
 
-    def _renew_password(self, error: psycopg.OperationalError) -> bool:
-        """Whether the server refused us, and it is worth another try: the password was rotated, or is being rotated just now."""
-        if error.pgconn is None or not error.pgconn.used_password:
-            return False
+    def _renew_password(self) -> bool:
+        """Whether it is worth another try: the password was rotated, or is being rotated just now."""
         password = self._renew()
         if password is not None:
             self._renewed = {"password": password}
@@ -156,13 +183,12 @@ class ReplicaRoutePool(RoutePool):
 
     def connect(self) -> Connection:
         """Open a connection to the replica. Raises EndpointDown at once where it is known not to answer."""
-        breaker = breaker_of(self.endpoint)
-        breaker.check()
+        patience = Patience(self.endpoint, pauses=())
+        patience.begin()
         try:
             connection = super().connect()
         except psycopg.OperationalError as error:
-            if is_unreachable(error):
-                breaker.failed()
+            patience.pause_after(error)
             raise
-        breaker.succeeded()
+        patience.succeeded()
         return connection

@@ -49,17 +49,28 @@ def tenant_wrapper(ref: TenantRef, alias: str) -> DatabaseWrapper:
     """A wrapper for `alias`, which is the tenant's own or one of its replicas' (`<alias>@<number>`)."""
     server = server_of(ref.server)
     _, _, number = alias.partition("@")
-    credentials = {"name": ref.database, "user": ref.role, "password": ref.password, "application": ref.slug}
+    endpoint = server.replicas[int(number)] if number else server.primary
     wrapper: PrimaryWrapper | ReplicaWrapper
     if number:
-        endpoint = server.replicas[int(number)]
-        wrapper = ReplicaWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint, ref.server)
+        wrapper = ReplicaWrapper(_settings(ref, endpoint), alias, endpoint, ref.server)
     else:
-        endpoint = server.primary
-        wrapper = PrimaryWrapper(settings_for(endpoint=endpoint, **credentials), alias, endpoint, ref.server)
+        wrapper = PrimaryWrapper(_settings(ref, endpoint), alias, endpoint, ref.server)
         wrapper.renew = password_renewal(ref)
     wrapper.plan = ref.plan
     return wrapper
+
+
+def connect_kwargs(ref: TenantRef, endpoint: Endpoint) -> dict[str, Any]:
+    """What psycopg connects to the tenant's database at an endpoint with, for connections that no wrapper has."""
+    wrapper = DatabaseWrapper(_settings(ref, endpoint), ref.alias, endpoint, ref.server)
+    wrapper.plan = ref.plan
+    return wrapper._connect_kwargs()
+
+
+def _settings(ref: TenantRef, endpoint: Endpoint) -> dict[str, Any]:
+    return settings_for(
+        name=ref.database, user=ref.role, password=ref.password, endpoint=endpoint, application=ref.slug
+    )
 
 
 def password_renewal(ref: TenantRef) -> Renew:

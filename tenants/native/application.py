@@ -120,9 +120,9 @@ class NativeApplication:
         self.closing.set()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(
-            aio.close_all(timeout=_DRAIN_SECONDS), asyncio.to_thread(clients.close_all, timeout=_DRAIN_SECONDS)
-        )
+        # One after the other: the second one gives the leases of both kinds of pools back.
+        await aio.close_all(timeout=_DRAIN_SECONDS)
+        await asyncio.to_thread(clients.close_all, timeout=_DRAIN_SECONDS)
         for close in self.closers:
             await close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -23,7 +23,7 @@ LIMITS = PoolLimits(
 
 # What is drawn must not depend on how quick the server is, or a failure could not be run again.
 PICK = st.integers(0, 5)
-STATES = ("clean", "reset", "transaction", "failed", "running", "closed")
+STATES = ("clean", "touched", "transaction", "failed", "running", "closed")
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -32,7 +32,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.pool = AsyncServerPool("machine", LIMITS)
+        self.pool = AsyncServerPool("machine", LIMITS, loop=self.loop)
         self.borrowers: list[tuple[str, asyncio.Task[Connection]]] = []
         self.lent: list[tuple[str, Connection]] = []
 
@@ -128,7 +128,9 @@ class PoolMachine(RuleBasedStateMachine):
                 connection.pgconn.flush()
             elif state == "closed":
                 await connection.close()
-            self.pool.putconn(connection, reset=state == "reset")
+            elif state == "touched":
+                await connection.execute("SET search_path = nowhere")
+            self.pool.putconn(connection)
             if settled:
                 await self.settle()
 
@@ -150,6 +152,23 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.run(drop())
 
+    @rule(max_size=st.integers(0, LIMITS.max_size))
+    def resize(self, max_size: int) -> None:
+        async def fit() -> None:
+            self.pool.resize(max_size)
+            await self.settle()
+
+        self.run(fit())
+
+    @rule(number=st.integers(0, 3))
+    def retire(self, number: int) -> None:
+        async def forget() -> None:
+            self.pool.retire(lambda owner: owner == self.names[number])
+            await self.settle()
+
+        self.run(forget())
+        assert self.names[number] not in {self.pool._loans[connection].owner for connection in self.pool._idle}
+
     def is_settled(self) -> bool:
         return not self.pool._tasks and not any(task.done() for _, task in self.borrowers)
 
@@ -169,14 +188,15 @@ class PoolMachine(RuleBasedStateMachine):
             assert pool._running[name] == running <= LIMITS.max_per_tenant
         assert pool._on_the_way.is_empty
         assert stats["requests_waiting"] == len(self.borrowers)
+        assert stats["pool_available"] == 0 or stats["pool_size"] <= pool.max_size
 
     @invariant()
     def nobody_waits_for_what_could_be_taken(self) -> None:
         if not self.is_settled():
             return
         for name, _ in self.borrowers:
-            is_full = self.pool._size == LIMITS.max_size and not self.pool._idle
-            assert is_full or self.pool._running[name] == LIMITS.max_per_tenant
+            is_full = self.pool._size >= self.pool.max_size and not self.pool._idle
+            assert is_full or self.pool._running[name] >= self.pool._cap
 
     @invariant()
     def whoever_has_one_has_it_alone_clean_and_in_the_right_database(self) -> None:

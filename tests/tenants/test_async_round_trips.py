@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.native_routes import ROUTES
 from accounts.services.tokens import token_create
 from tenants.context import use_tenant
-from tenants.db import aio
+from tenants.db import aio, roles
 from tenants.db.aio import pools, route
 from tenants.native import Message, Scope
 from tenants.refs import TenantRef
@@ -74,6 +74,7 @@ def on_the_wire(
                     return proxied
 
                 monkeypatch.setattr(route, "server_known", through_the_wire)
+                monkeypatch.setattr(roles, "primary_of", lambda server, configured: configured)
                 with use_tenant(committed_tenant):
                     await aio.fetch(ContentType.objects.all()[:1])  # the connection is open from here on
                     wire.turns = 0
@@ -112,9 +113,21 @@ def test_a_download_waits_once_with_its_transaction_and_its_time_limit(on_the_wi
     on_the_wire(work)
 
 
-def test_a_statement_of_ones_own_waits_once_and_its_session_is_reset_after_that(on_the_wire: Any) -> None:
+def test_a_statement_of_ones_own_waits_once(on_the_wire: Any) -> None:
     async def work(wire: Wire) -> None:
-        await aio.execute("SELECT 1")
+        await aio.execute("UPDATE django_content_type SET model = model WHERE id < %s", [0])
+        (pool,) = pools.all_pools()
+        await settled(pool)
+        assert wire.turns == 1
+
+    on_the_wire(work)
+
+
+def test_a_session_in_which_something_may_be_left_is_reset_after_that(on_the_wire: Any) -> None:
+    """The control of the test above: the reset would show."""
+
+    async def work(wire: Wire) -> None:
+        await aio.execute("SELECT set_config('search_path', 'nowhere', false)")
         assert wire.turns == 1
         (pool,) = pools.all_pools()
         await settled(pool)

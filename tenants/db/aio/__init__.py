@@ -10,7 +10,7 @@ pool lend the connections.
 
 from tenants.db.aio.compiling import dialect
 from tenants.db.aio.copying import copy
-from tenants.db.aio.pools import close_all, maintain, of_every_kind
+from tenants.db.aio.pools import close_all, maintain
 from tenants.db.aio.queries import Result, execute, fetch, fetch_one, transaction
 
 __all__ = [
@@ -22,6 +22,5 @@ __all__ = [
     "fetch",
     "fetch_one",
     "maintain",
-    "of_every_kind",
     "transaction",
 ]

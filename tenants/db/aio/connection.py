@@ -17,6 +17,9 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Wait
 
 from tenants.db.closing import CLOSE_TIMEOUT
+from tenants.db.connection import WatchedSession
+from tenants.db.pools import Endpoint
+from tenants.db.statements import is_plain
 
 T = TypeVar("T")
 
@@ -27,13 +30,34 @@ CANCEL_TIMEOUT = 1.0
 AT_REST = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
 
-class Connection(psycopg.AsyncConnection[Any]):
+class Cursor(psycopg.AsyncClientCursor[Any]):
+    """Vouches for the statements that leave nothing behind, as tenants.db.connection.WatchedCursor does."""
+
+    _conn: Connection
+
+    def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> PQGen[None]:
+        # Here and not in `execute`: the connection's lock is held, so no other task comes in between.
+        self._conn.vouched = type(query) is str and is_plain(query)
+        try:
+            yield from super()._execute_gen(query, params, **options)
+        finally:
+            self._conn.vouched = False
+
+
+class Connection(WatchedSession, psycopg.AsyncConnection[Any]):
     """An AsyncConnection that leaves what was cut off to its pool.
 
     The original cancels the server's query in the task that was cancelled itself, which may take ten seconds with a server that
     doesn't answer, and goes on using the connection when the server could not be asked: a cancel that comes late then hits the query
     of the next borrower.
     """
+
+    # The node that it is to, where that is wanted as its server's primary.
+    primary: Endpoint | None = None
+
+    def __init__(self, pgconn: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(pgconn, *args, **kwargs)
+        self.cursor_factory = Cursor
 
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL, timeout: float | None = None) -> T:
         """Run a generator of libpq calls. What it leaves behind when it is interrupted, `make_clean` takes away."""
@@ -43,10 +67,11 @@ class Connection(psycopg.AsyncConnection[Any]):
 def is_clean(connection: Connection) -> bool:
     """Whether a session can serve the next borrower as it is, at no round trip."""
     return (
-        not connection.closed
-        and connection.pgconn.status == ConnStatus.OK
+        connection.pgconn.status == ConnStatus.OK
         and connection.pgconn.transaction_status == TransactionStatus.IDLE
         and connection.autocommit
+        and not connection.touched
+        and not connection.is_in_block
     )
 
 
@@ -66,25 +91,26 @@ def seems_alive(connection: Connection) -> bool:
     return True
 
 
-async def make_clean(connection: Connection, *, reset: bool) -> bool:
-    """Make a session fit for the next borrower: no query, no transaction and, with `reset`, nothing of the session's own.
+async def make_clean(connection: Connection) -> bool:
+    """Make a session fit for the next borrower: no query, no transaction, and nothing left of what a statement may have left.
 
     Returns False, or raises psycopg.Error, when it isn't; it must be closed then. A query that still runs is cancelled. Only
     once the server has taken the cancel, and the query has ended, is the session used again: Postgres drops a cancel
     that finds no query before it reads the next one.
     """
-    if connection.closed or connection.pgconn.status != ConnStatus.OK:
+    if connection.pgconn.status != ConnStatus.OK or connection.is_in_block:
         return False
     if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
         await connection.cancel_safe(timeout=CANCEL_TIMEOUT)
         await connection.wait(_to_the_end(connection))
     if connection.pgconn.transaction_status != TransactionStatus.IDLE:
         await connection.rollback()
-    if not connection.autocommit:
-        await connection.set_autocommit(True)
-    if reset:
+    if connection.touched:
+        # Settings return to those of the start-up options, the role to the one that signed in.
         await connection.execute("DISCARD ALL")
-    return connection.pgconn.transaction_status == TransactionStatus.IDLE
+        connection.was_reset()
+    await connection.set_autocommit(True)
+    return is_clean(connection)
 
 
 def _to_the_end(connection: Connection) -> PQGen[None]:

@@ -16,7 +16,8 @@ from psycopg.waiting import Wait
 from tenants import context
 from tenants.db.aio.compiling import dialect
 from tenants.db.aio.connection import Connection
-from tenants.db.aio.route import route_to
+from tenants.db.aio.route import borrow
+from tenants.db.statements import is_plain
 
 BLOCK_BYTES = 64 * 1024
 
@@ -32,9 +33,8 @@ async def copy(
     settings.DOWNLOAD_TIMEOUT, in place of the process's statement_timeout), and costs one round trip. `using` names a
     replica of the tenant by its alias; default is the primary. Raises django.db.Error, and what `fetch` raises.
     """
-    route = await route_to(using or context.current_tenant().alias)
     milliseconds = settings.DOWNLOAD_TIMEOUT if timeout is None else round(timeout * 1000)
-    connection = await route.pool.getconn(route)
+    pool, connection = await borrow(using or context.current_tenant().alias)
     try:
         with DatabaseErrorWrapper(dialect()):
             cursor: Any = connection.cursor()
@@ -42,6 +42,7 @@ async def copy(
             # Of the two limits the plan's on transactions would be the lower one: a download is a transaction of one statement.
             limits = f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL transaction_timeout = 0"
             whole = f"BEGIN READ ONLY; {limits}; {text}; COMMIT"
+            connection.touched = connection.touched or not is_plain(statement)
             async with connection.lock:
                 await connection.wait(_begin(connection, whole))
                 more = True
@@ -51,7 +52,7 @@ async def copy(
                         yield block
                 await connection.wait(_end(connection))
     finally:
-        route.pool.putconn(connection)
+        pool.putconn(connection)
 
 
 def _begin(connection: Connection, text: str) -> PQGen[None]:

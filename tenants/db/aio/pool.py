@@ -8,7 +8,8 @@ A borrower may be cancelled at any moment: its client is gone, or its time is up
 closing, checking, cleaning) is done by tasks of the pool and never by a borrower, who only waits for a future. A connection that was
 opened for somebody who left serves the next one, and who waits for one to be opened takes one that comes back earlier.
 
-Everything here runs in one event loop, in which nothing changes between two awaits: there is no lock.
+Everything here runs in one event loop, in which nothing changes between two awaits: there is no lock. What other threads tell the pool
+(a lease, a failover, a former epoch) they hand to the loop.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import asyncio
 import random
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,10 @@ from psycopg.pq import ConnStatus
 
 from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
 from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
-from tenants.db.books import PoolLimits
+from tenants.db.books import PoolLimits, cap_of
+from tenants.db.closing import shut
 from tenants.db.connection import CHECK_AFTER_IDLE
-from tenants.db.pool import COUNTERS
+from tenants.db.pool import COUNTERS, do_nothing
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
 log = structlog.get_logger(__name__)
@@ -54,18 +56,40 @@ class _Loan:
 
 
 class AsyncServerPool:
-    """The connections of one event loop to one endpoint. To be used in that loop alone, but for `get_stats`."""
+    """The connections of one event loop (the running one) to one endpoint.
 
-    def __init__(self, name: str, limits: PoolLimits) -> None:
+    To be used in that loop alone, but for what keeps leases and hears of failovers and epochs: `resize`, `shrink`, `retire`, `cut`,
+    `owners` and the numbers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limits: PoolLimits,
+        *,
+        is_former: Callable[[str], bool] = lambda owner: False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.name = name
         self.limits = limits
+        self._loop = loop or asyncio.get_running_loop()
+        # Whether an owner is a tenant's former route, whose connections aren't kept.
+        self._is_former = is_former
+        # How many connections the server gives to all its clients, as the last connection that was opened knows; 0: not known.
+        self.server_limit = 0
+        self.max_size = limits.max_size
+        # Called when somebody must wait and `max_size` is below that of the limits: more may be leased.
+        self.on_shortage: Callable[[], None] = do_nothing
+        self._cap = limits.max_per_tenant
         self._loans: dict[Connection, _Loan] = {}
         # Idle connections, the least recently used first; and the same by alias, the one used last at the right.
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._idle_by_alias: dict[str, deque[Connection]] = {}
-        # Every connection that the server may still hold: idle, lent, being opened, cleaned or closed. Never above max_size.
+        # Every connection that the server may still hold: idle, lent, being opened, cleaned or closed. Above max_size only when
+        # that was lowered, until enough have come back.
         self._size = 0
-        # By owner: connections that are lent, cleaned, or on the way to a borrower. Never above max_per_tenant.
+        self._ending = 0  # of these, how many are being closed
+        # By owner: connections that are lent, cleaned, or on the way to a borrower. Never above the cap.
         self._running: Counter[str] = Counter()
         # Those who await one of these count as running; the line is for the others.
         self._on_the_way = OnTheWay()
@@ -132,12 +156,12 @@ class AsyncServerPool:
             self._bring(route, own=connection, check=alive)
         elif self._on_the_way.has_spare(route.alias):
             pass
-        elif self._size < self.limits.max_size:
+        elif self._size < self.max_size:
             self._size += 1
             self._bring(route)
-        elif self._idle:
+        elif self._idle and self._size == self.max_size:
             self._counters["connections_stolen"] += 1
-            self._bring(route, victim=self._leave_idle(next(iter(self._idle))))
+            self._bring(route, former=self._leave_idle(next(iter(self._idle))))
         else:
             return False
         self._begin_running(route.owner)
@@ -150,7 +174,7 @@ class AsyncServerPool:
         waiter.ready.set_result(connection)
 
     def _is_capped(self, owner: str | None) -> bool:
-        return owner is not None and self._running[owner] >= self.limits.max_per_tenant
+        return owner is not None and self._running[owner] >= self._cap
 
     def _join_line(self, waiter: Waiter) -> None:
         owner = waiter.route.owner
@@ -163,14 +187,21 @@ class AsyncServerPool:
             raise TooManyRequests(pool=self.name, tenant=owner or "anyone", waiting=len(self._line))
         self._line.join(waiter)
         self._counters["requests_queued"] += 1
+        if self.max_size < self.limits.max_size:
+            self.on_shortage()
 
     def _expire(self, waiter: Waiter, started: float) -> None:
         if waiter.ready.done():
             return
         self._leave(waiter)
         self._counters["requests_errors"] += 1
-        tenant = waiter.route.owner or "anyone"
-        waiter.ready.set_exception(PoolTimeout(pool=self.name, tenant=tenant, waited=time.monotonic() - started))
+        timeout = PoolTimeout(
+            pool=self.name,
+            tenant=waiter.route.owner or "anyone",
+            waited=time.monotonic() - started,
+            budget=self.max_size if self.max_size < self.limits.max_size else None,
+        )
+        waiter.ready.set_exception(timeout)
         self._serve_line()
 
     def _abandon(self, waiter: Waiter) -> None:
@@ -190,31 +221,32 @@ class AsyncServerPool:
 
     # --- What a borrower gives back --------------------------------------------------------------------------------------
 
-    def putconn(self, connection: Connection, *, reset: bool = False) -> None:
+    def putconn(self, connection: Connection) -> None:
         """Take back a connection that `getconn` lent, in whatever state; a session that isn't clean is cleaned in the background.
 
-        A query that still runs is cancelled, an open transaction rolled back, and with `reset` all of the session's settings,
-        temporary tables, locks and listeners are discarded. What can't be cleaned in time is closed.
+        A query that still runs is cancelled, an open transaction rolled back, and what a statement may have left in the session
+        (settings, temporary tables, locks, listeners) is discarded. What can't be cleaned in time is closed.
         """
         loan = self._loans.get(connection)
         if loan is None or not loan.is_lent:
             raise ValueError(f"can't return a connection that pool {self.name!r} didn't lend")
         loan.is_lent = False
         self._counters["usage_ms"] += round((time.monotonic() - loan.lent_at) * 1000)
-        if not reset and is_clean(connection):
+        connection.forget_borrower()
+        if is_clean(connection):
             self._end_running(loan.owner)
             self._offer(connection)
             return
         is_soon_back = connection.pgconn.transaction_status in AT_REST
         if is_soon_back:  # a round trip, and it is: nobody needs to open another one
             self._on_the_way.expect(loan.alias)
-        self._spawn(self._clean(connection, loan, reset, is_soon_back))
+        self._spawn(self._clean(connection, loan, is_soon_back))
 
-    async def _clean(self, connection: Connection, loan: _Loan, reset: bool, is_on_the_way: bool) -> None:
+    async def _clean(self, connection: Connection, loan: _Loan, is_on_the_way: bool) -> None:
         usable = False
         try:
             async with asyncio.timeout(CLEAN_TIMEOUT):
-                usable = await make_clean(connection, reset=reset)
+                usable = await make_clean(connection)
         except (psycopg.Error, OSError, TimeoutError):
             pass
         except BaseException:  # the loop ends
@@ -229,23 +261,33 @@ class AsyncServerPool:
         self._counters["returns_bad"] += 1
         if connection.pgconn.status != ConnStatus.OK:
             self.drop_idle()  # the server was lost, and the idle ones died with this one, most likely
-        short = self._on_the_way.short_of(loan.alias)
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        """Close a connection that isn't kept. Another one comes in its place for whoever awaits one when none is coming."""
+        short = self._on_the_way.short_of(self._loans[connection].alias)
         if short is not None:
-            self._bring(short.route, victim=connection)
+            self._bring(short.route, former=connection)
         else:
             self._discard([connection])
         self._serve_line()
 
-    def _offer(self, connection: Connection) -> None:
-        """A connection is free: for who awaits one of its tenant, else for the line, else to be idle."""
+    def _offer(self, connection: Connection, *, is_new: bool = False) -> None:
+        """A connection is free: for who awaits one of its tenant, else for the line, else to be idle.
+
+        One that was opened for somebody is lent to them once, though it is of a former epoch or one too many by now.
+        """
         loan = self._loans[connection]
         now = time.monotonic()
-        if self._closed or now >= loan.expires_at:
-            self._discard([connection])
-            return
-        waiter = self._next_awaiting(loan.alias)
+        is_over = now >= loan.expires_at
+        is_surplus = self._size > self.max_size
+        may_be_lent = is_new or not (is_over or is_surplus) or (not is_over and self._on_the_way.short_of(loan.alias))
+        waiter = self._next_awaiting(loan.alias) if may_be_lent else None
         if waiter is not None:
             self._lend(connection, waiter)
+        elif self._closed or is_over or is_surplus:
+            self._end(connection)
+            return
         else:
             loan.idle_since = now
             self._idle[connection] = None
@@ -288,20 +330,20 @@ class AsyncServerPool:
         task.add_done_callback(self._tasks.discard)
 
     def _bring(
-        self, route: AsyncRoute, *, own: Connection | None = None, check: bool = False, victim: Connection | None = None
+        self, route: AsyncRoute, *, own: Connection | None = None, check: bool = False, former: Connection | None = None
     ) -> None:
         """Set a connection on its way, in a place that counts already: `own` once it has answered, or a new one in its place."""
         self._on_the_way.expect(route.alias)
-        self._spawn(self._bring_or_fail(route, own, check, victim))
+        self._spawn(self._bring_or_fail(route, own, check, former))
 
     async def _bring_or_fail(
-        self, route: AsyncRoute, own: Connection | None, check: bool, victim: Connection | None
+        self, route: AsyncRoute, own: Connection | None, check: bool, former: Connection | None
     ) -> None:
         try:
             if own is not None and check and await self._answers(own):
                 connection = own
             else:
-                await self._make_place(own, victim)
+                await self._make_place(own, former)
                 connection = await self._open(route)
         except BaseException as error:
             self._on_the_way.arrived(route.alias)
@@ -313,7 +355,7 @@ class AsyncServerPool:
                 raise
         else:
             self._on_the_way.arrived(route.alias)
-            self._offer(connection)
+            self._offer(connection, is_new=True)
 
     def _fail_one(self, alias: str, error: BaseException) -> None:
         """Tell the first who awaits a connection that there will be none, unless as many are still on the way."""
@@ -336,12 +378,12 @@ class AsyncServerPool:
             return False
         return True
 
-    async def _make_place(self, dead: Connection | None, victim: Connection | None) -> None:
-        former = dead or victim
-        if former is None:
+    async def _make_place(self, dead: Connection | None, former: Connection | None) -> None:
+        left = dead or former
+        if left is None:
             return
-        del self._loans[former]
-        await close_and_wait([former])
+        del self._loans[left]
+        await close_and_wait([left])
         if dead is not None:
             self._counters["connections_lost"] += 1
             self.drop_idle()  # where one died the others did, most likely: ask none of them one by one
@@ -359,7 +401,9 @@ class AsyncServerPool:
         lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # noqa: S311  jitter, so that not all end at once
         self._counters["connections_num"] += 1
         self._counters["connections_ms"] += round((now - started) * 1000)
-        self._loans[connection] = _Loan(route.alias, route.owner, now + lifetime)
+        self.server_limit = connection.server_limit or self.server_limit
+        is_former = route.owner is not None and self._is_former(route.owner)
+        self._loans[connection] = _Loan(route.alias, route.owner, 0.0 if is_former else now + lifetime)
         return connection
 
     # --- Idle connections --------------------------------------------------------------------------------------------------
@@ -378,31 +422,93 @@ class AsyncServerPool:
         for connection in connections:
             del self._loans[connection]
         if connections:
+            self._ending += len(connections)
             self._spawn(self._close(connections))
 
     async def _close(self, connections: list[Connection]) -> None:
         try:
             await close_and_wait(connections)
         finally:
+            self._ending -= len(connections)
             self._size -= len(connections)
             self._serve_line()
 
-    def drop_idle(self, owner: str | None = None, *, idle_since_before: float | None = None) -> int:
-        """Close idle connections: all of them, one owner's, or those idle since before a monotonic time. Returns how many."""
-        dropped = [
-            connection
-            for connection in self._idle
-            if (owner is None or self._loans[connection].owner == owner)
-            and (idle_since_before is None or self._loans[connection].idle_since < idle_since_before)
-        ]
+    def drop_idle(self, owner: str | None = None) -> int:
+        """Close idle connections: all of them, or one owner's. Returns how many."""
+        return self._drop(lambda loan: owner is None or loan.owner == owner)
+
+    def _drop(self, is_unwanted: Callable[[_Loan], bool], most: int | None = None) -> int:
+        dropped = [connection for connection in self._idle if is_unwanted(self._loans[connection])][:most]
         for connection in dropped:
             self._leave_idle(connection)
         self._discard(dropped)
         return len(dropped)
 
-    def shrink(self) -> int:
-        """Close the connections that were idle for longer than `max_idle`. Returns how many."""
-        return self.drop_idle(idle_since_before=time.monotonic() - self.limits.max_idle)
+    # --- Told from outside, by any thread ------------------------------------------------------------------------------------
+
+    def _in_loop(self, work: Callable[[], Any]) -> None:
+        """Do something in the pool's loop: at once when this is it, else as soon as it comes to it."""
+        try:
+            is_here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # a thread without a loop
+            is_here = False
+        if is_here:
+            work()
+            return
+        with suppress(RuntimeError):  # the loop has ended, and its connections with it
+            self._loop.call_soon_threadsafe(work)
+
+    def shrink(self) -> None:
+        """Close the connections that have been idle for longer than `max_idle`, or open for `max_lifetime`."""
+
+        def close_old_ones() -> None:
+            now = time.monotonic()
+            self._drop(lambda loan: now - loan.idle_since > self.limits.max_idle or now >= loan.expires_at)
+
+        self._in_loop(close_old_ones)
+
+    def resize(self, max_size: int) -> None:
+        """Change how many may be open. What is too many goes at once where it is idle, and else when it is returned."""
+        self.max_size = max_size  # at once: from here on none is opened beyond it
+        self._cap = cap_of(self.limits, max_size)
+
+        def fit() -> None:
+            self._serve_line()
+            excess = self._size - self._ending - self.max_size
+            if excess > 0:
+                self._drop(lambda loan: True, excess)
+
+        self._in_loop(fit)
+
+    def retire(self, is_former: Callable[[str], bool]) -> None:
+        """Keep no connection of the owners that are former: idle ones are closed now, lent ones when they come back."""
+
+        def mark_and_drop() -> None:
+            for loan in self._loans.values():
+                if loan.owner is not None and is_former(loan.owner):
+                    loan.expires_at = 0.0
+            self._drop(lambda loan: not loan.expires_at)
+
+        self._in_loop(mark_and_drop)
+
+    def cut(self) -> int:
+        """End every connection at once, lent ones too: whoever waits for an answer on one gets OperationalError now.
+
+        For an endpoint that hangs, or that must not be written to any more. Returns how many there were.
+        """
+
+        def shut_all() -> None:
+            for connection, loan in self._loans.items():
+                loan.expires_at = 0.0
+                shut(connection)
+            self.drop_idle()
+
+        self._in_loop(shut_all)
+        return len(self._loans)
+
+    def owners(self) -> set[str]:
+        """Whose connections are open: of what owners the pool has any, idle or lent."""
+        return {loan.owner for loan in list(self._loans.values()) if loan.owner is not None}
 
     # --- The end -----------------------------------------------------------------------------------------------------------
 
@@ -428,7 +534,7 @@ class AsyncServerPool:
         """Counters since the start and gauges of now, with psycopg_pool's keys; `connections_stolen` is ours."""
         return {
             "pool_min": 0,
-            "pool_max": self.limits.max_size,
+            "pool_max": self.max_size,
             "pool_size": self._size,
             "pool_available": len(self._idle),
             "requests_waiting": len(self._line),
@@ -439,3 +545,8 @@ class AsyncServerPool:
     def running(self) -> int:
         """How many connections are lent, cleaned, closed or being opened."""
         return self._size - len(self._idle)
+
+    @property
+    def wanted(self) -> int:
+        """How many connections those who borrow and wait now would use, if there were no limit but the pool's own."""
+        return min(self.limits.max_size, self.running + len(self._line))

@@ -7,9 +7,9 @@ import os
 import time
 from weakref import WeakKeyDictionary
 
-from tenants.db import pools, shares
+from tenants.db import keeper, pools, shares
 from tenants.db.aio.pool import AsyncServerPool
-from tenants.db.pool import PoolLimits, ServerPool
+from tenants.db.books import PoolLimits
 from tenants.db.pools import Endpoint
 
 # Waiting costs a future here and not a thread, so a line may be as long as what it waits for can be served within
@@ -27,7 +27,9 @@ def pool_of(endpoint: Endpoint) -> AsyncServerPool:
     mine = _pools.setdefault(asyncio.get_running_loop(), {})
     pool = mine.get(endpoint.key)
     if pool is None:
-        pool = mine[endpoint.key] = AsyncServerPool(f"{endpoint.name} async", limits_of(endpoint))
+        pool = AsyncServerPool(f"{endpoint.name} async", limits_of(endpoint), is_former=pools.is_former)
+        keeper.keep(pool, endpoint.host, endpoint.port)
+        mine[endpoint.key] = pool
     return pool
 
 
@@ -51,22 +53,15 @@ def limits_of(endpoint: Endpoint) -> PoolLimits:
     )
 
 
-def all_pools() -> list[AsyncServerPool]:
-    """The async pools that this process has; their statistics may be read from any thread."""
-    return [pool for loop, mine in list(_pools.items()) if not loop.is_closed() for pool in list(mine.values())]
-
-
-def of_every_kind() -> list[ServerPool | AsyncServerPool]:
-    """All pools of this process, Django's and the async ones, for those who tell of their numbers."""
-    return [*pools.all_pools(), *all_pools()]
-
-
-def forget_tenant(alias: str) -> None:
-    """Close the idle connections of a tenant's former route, by its primary's alias, in every pool. Safe from any thread."""
-    for loop, mine in list(_pools.items()):
-        for pool in list(mine.values()):
-            if loop.is_running():
-                loop.call_soon_threadsafe(pool.drop_idle, alias)
+def all_pools(endpoint: Endpoint | None = None) -> list[AsyncServerPool]:
+    """The async pools that this process has, or those to one endpoint. Safe from any thread."""
+    return [
+        pool
+        for loop, mine in list(_pools.items())
+        if not loop.is_closed()
+        for key, pool in list(mine.items())
+        if endpoint is None or key == endpoint.key
+    ]
 
 
 async def maintain() -> None:
@@ -91,4 +86,4 @@ def _start_empty_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_start_empty_after_fork)
-pools.on_forget_tenant(forget_tenant)
+pools.also(all_pools)

@@ -3,6 +3,9 @@
 Independent queries run side by side with asyncio.gather, each on a connection of its own. Inside `transaction()` all run on the
 block's connection, one after the other. Errors are Django's own (django.db.Error), and PoolTimeout or TooManyRequests when no
 connection came free. A query whose task is cancelled is cancelled at the server, by the pool.
+
+Reads go to the primary unless a queryset names a replica (`using`): `tenants.reads` is for threads. What failed there, or on a dead
+connection, is repeated as tenants.db.retry does it.
 """
 
 from __future__ import annotations
@@ -14,16 +17,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psycopg
+import structlog
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DatabaseErrorWrapper
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from tenants import context
 from tenants.db.aio.compiling import Compiled, Dialect, Rows, dialect
 from tenants.db.aio.connection import Connection
-from tenants.db.aio.route import route_to
-from tenants.errors import CrossTenant, TransactionElsewhere
+from tenants.db.aio.route import borrow, leave_primary
+from tenants.db.retry import READ_ONLY, TIMED_OUT, is_behind, is_read, refuses_to_write
+from tenants.errors import CrossTenant, NotPrimary, TransactionElsewhere
+from tenants.refs import owner_of
+
+log = structlog.get_logger(__name__)
 
 R = TypeVar("R")
 
@@ -57,8 +67,7 @@ async def fetch(queryset: QuerySet[Any, R]) -> list[R]:
     compiled = Compiled(queryset)
     if not compiled.sql:
         return []
-    async with _connection(compiled.alias) as connection:
-        result = await _run(connection, compiled.sql, compiled.params)
+    result = await _ask(compiled.alias, compiled.sql, compiled.params)
     return compiled.results(result.rows)
 
 
@@ -71,10 +80,9 @@ async def fetch_one(queryset: QuerySet[Any, R]) -> R | None:
 async def execute(statement: str, params: Sequence[Any] = ()) -> Result:
     """Run a statement of your own on the tenant's primary, with `%s` for each of `params`.
 
-    Whatever it may have left in the session is discarded when the connection is given back.
+    Whatever it may have left in the session (tenants.db.statements tells) is discarded when the connection is given back.
     """
-    async with _connection(context.current_tenant().alias, reset=True) as connection:
-        return await _run(connection, statement, params)
+    return await _ask(context.current_tenant().alias, statement, params)
 
 
 @asynccontextmanager
@@ -93,7 +101,7 @@ async def transaction() -> AsyncIterator[None]:
             yield
         return
     alias = context.current_tenant().alias
-    async with _connection(alias, reset=True) as connection:
+    async with _connection(alias) as connection:
         token = _transaction.set(_Transaction(connection, alias, asyncio.current_task()))
         try:
             async with _block(connection, "BEGIN", "COMMIT", "ROLLBACK"):
@@ -133,23 +141,60 @@ def _open_here() -> _Transaction | None:
 
 
 @asynccontextmanager
-async def _connection(alias: str, *, reset: bool = False) -> AsyncIterator[Connection]:
+async def _connection(alias: str) -> AsyncIterator[Connection]:
     """The connection of the transaction that is open here, else one of the pool's for the time of the block."""
     found = _open_here()
     if found is not None:
         yield found.connection
         return
-    route = await route_to(alias)
-    connection = await route.pool.getconn(route)
+    pool, connection = await borrow(alias)
     try:
         yield connection
     finally:
-        route.pool.putconn(connection, reset=reset)
+        pool.putconn(connection)
+
+
+async def _ask(alias: str, statement: str, params: Sequence[Any]) -> Result:
+    """Run one statement, and once more where that is safe: on the primary what a replica couldn't do, a read whose connection was dead."""
+    try:
+        async with _connection(alias) as connection:
+            return await _run(connection, statement, params)
+    except DatabaseError as error:
+        if _open_here() is not None:
+            raise
+        is_replica, sqlstate = "@" in alias, _sqlstate_of(error)
+        behind = is_replica and is_behind(sqlstate)
+        lost = connection.pgconn.status != ConnStatus.OK and sqlstate not in {READ_ONLY, *TIMED_OUT}
+        if not behind and not (lost and (is_replica or is_read(statement))):
+            raise
+        log.warning("statement_repeated", alias=alias, error=type(error.__cause__).__name__)
+    async with _connection(owner_of(alias)) as connection:
+        return await _run(connection, statement, params)
+
+
+def _sqlstate_of(error: BaseException) -> str:
+    """What the server said, of which Django's error and ours are made; empty when it said nothing."""
+    cause = error.__cause__
+    return getattr(error, "sqlstate", None) or (_sqlstate_of(cause) if cause is not None else "")
 
 
 async def _run(connection: Connection, statement: str, params: Sequence[Any] = ()) -> Result:
     with _django_errors:
-        cursor = await connection.execute(statement, params or None)
+        try:
+            cursor = await connection.execute(statement, params or None)
+        except psycopg.Error as error:
+            if error.sqlstate in TIMED_OUT:
+                raise psycopg.OperationalError(*error.args) from error
+            primary = connection.primary
+            in_transaction = connection.pgconn.transaction_status in _IN_TRANSACTION
+            if (
+                error.sqlstate == READ_ONLY
+                and primary is not None
+                and refuses_to_write(connection, in_transaction=in_transaction)
+            ):
+                await leave_primary(connection, primary)
+                raise NotPrimary(endpoint=primary.name) from error
+            raise
         return Result(await cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
 
