@@ -160,7 +160,7 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.run(fit())
 
-    @rule(number=st.integers(0, 3))
+    @rule(number=st.integers(0, 2))
     def retire(self, number: int) -> None:
         async def forget() -> None:
             self.pool.retire(lambda owner: owner == self.names[number])

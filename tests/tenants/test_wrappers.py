@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 from accounts.models import User
 from tenants.context import use_control, use_tenant
 from tenants.db.base import DatabaseWrapper, settings_for
+from tenants.db.measured import measure
 from tenants.db.pools import Endpoint, pool_of
 from tenants.errors import CrossTenant, NoTenant
 from tenants.refs import TenantRef
@@ -46,7 +47,7 @@ def test_nothing_of_one_entry_is_there_in_the_next(ref: TenantRef) -> None:
     with use_tenant(ref):
         second = connections["default"]
         assert second is not first
-        assert (list(second.queries_log), second.run_on_commit, second.execute_wrappers) == ([], [], [])
+        assert (list(second.queries_log), second.run_on_commit, second.execute_wrappers) == ([], [], [measure])
         assert (second.in_atomic_block, second.savepoint_ids, second.force_debug_cursor) == (False, [], False)
 
 
@@ -76,6 +77,7 @@ def test_a_get_in_a_tenant_is_one_round_trip(ref: TenantRef, monkeypatch: pytest
         monkeypatch.setattr(
             "tenants.db.tenant.tenant_wrapper", lambda ref, alias: DatabaseWrapper(dict(settings), alias, endpoint)
         )
+        monkeypatch.setattr("tenants.db.routes.primary_endpoint", lambda server: endpoint)
         with use_tenant(ref):
             connection.ensure_connection()
         before = proxy.sent
