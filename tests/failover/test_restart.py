@@ -12,7 +12,7 @@ from taggit.models import Tag
 
 from tenants.context import use_tenant
 from tenants.db import retry
-from tenants.db.pool import ServerPool
+from tenants.db.connection import Connection
 from tenants.refs import TenantRef
 from tests.failover.conftest import Load
 from tests.system import wait_for
@@ -64,7 +64,7 @@ def test_all_is_well_two_seconds_after_it_accepts(home: Any) -> None:
 
 def test_without_the_look_at_a_connection_the_dead_ones_are_lent(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above: each dead connection of the pool costs somebody a request."""
-    monkeypatch.setattr(ServerPool, "_is_alive", lambda self, connection: True)
+    monkeypatch.setattr(Connection, "is_alive", lambda self, idle_for: True)
     monkeypatch.setattr(retry.RetryingWrapper, "retry_on", lambda self, cursor, sql, error: None)
     cluster, ref = home(replicas=1)
     with use_tenant(ref):
