@@ -121,8 +121,9 @@ class NativeApplication:
         for task in tasks:
             task.cancel()
         # One after the other: the second one gives the leases of both kinds of pools back.
+        deadline = time.monotonic() + _DRAIN_SECONDS
         await aio.close_all(timeout=_DRAIN_SECONDS)
-        await asyncio.to_thread(clients.close_all, timeout=_DRAIN_SECONDS)
+        await asyncio.to_thread(clients.close_all, timeout=max(1.0, deadline - time.monotonic()))
         for close in self.closers:
             await close()
         await send({"type": "lifespan.shutdown.complete"})

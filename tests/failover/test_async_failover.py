@@ -14,7 +14,6 @@ from django.db import DatabaseError, OperationalError
 from django.db.models import CharField, F, Func, Value
 from taggit.models import Tag
 
-from tenants.context import use_tenant
 from tenants.db import aio, monitor, pools, roles
 from tenants.db.aio import queries
 from tenants.db.aio.route import route_to
@@ -24,32 +23,13 @@ from tenants.refs import TenantRef
 from tests.failover.test_conflict import conflicting
 from tests.failover.test_promotion import adopted, names
 from tests.system import wait_for
+from tests.tenants.async_pools import RunIn, run_in
 
-__all__ = ["conflicting"]  # a fixture
+__all__ = ["conflicting", "run_in"]  # fixtures
 
 pytestmark = pytest.mark.xdist_group("failover")
 
 INSERT = "INSERT INTO taggit_tag (name, slug) VALUES (%s, %s)"
-
-Run = Callable[[TenantRef, Callable[[], Awaitable[Any]]], Any]
-
-
-@pytest.fixture
-def run_in(settings: Any) -> Run:
-    """Run a coroutine inside a tenant as `stream` would."""
-    settings.TENANTRY_PROCESS = "stream"
-
-    def run(ref: TenantRef, work: Callable[[], Awaitable[Any]]) -> Any:
-        async def whole() -> Any:
-            try:
-                with use_tenant(ref):
-                    return await work()
-            finally:
-                await aio.close_all(5.0)
-
-        return asyncio.run(asyncio.wait_for(whole(), 90))
-
-    return run
 
 
 async def write(name: str = "") -> str:
@@ -93,7 +73,7 @@ class Writers:
         await until(lambda: len(self.acknowledged) >= wanted, "writes")
 
 
-def test_writes_of_a_loop_move_to_the_promoted_one_while_the_old_primary_is_up(home: Any, run_in: Run) -> None:
+def test_writes_of_a_loop_move_to_the_promoted_one_while_the_old_primary_is_up(home: Any, run_in: RunIn) -> None:
     cluster, ref = home(replicas=1)
 
     async def work() -> Writers:
@@ -114,7 +94,7 @@ def test_writes_of_a_loop_move_to_the_promoted_one_while_the_old_primary_is_up(h
 
 
 def test_control_without_the_roles_a_loop_goes_on_writing_to_the_old_primary(
-    home: Any, run_in: Run, monkeypatch: pytest.MonkeyPatch
+    home: Any, run_in: RunIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, ref = home(replicas=1)
 
@@ -129,7 +109,7 @@ def test_control_without_the_roles_a_loop_goes_on_writing_to_the_old_primary(
 
 
 def test_a_transaction_of_a_loop_that_is_open_at_the_switch_is_not_committed_on_the_old_primary(
-    home: Any, run_in: Run
+    home: Any, run_in: RunIn
 ) -> None:
     cluster, ref = home(replicas=1)
 
@@ -146,7 +126,7 @@ def test_a_transaction_of_a_loop_that_is_open_at_the_switch_is_not_committed_on_
     assert names(cluster, "replica", ref) == {"after"}
 
 
-def test_a_primary_that_comes_back_as_a_standby_is_left_and_writes_resume(home: Any, run_in: Run) -> None:
+def test_a_primary_that_comes_back_as_a_standby_is_left_and_writes_resume(home: Any, run_in: RunIn) -> None:
     cluster, ref = home(replicas=1)
 
     async def work() -> list[str]:
@@ -163,7 +143,7 @@ def test_a_primary_that_comes_back_as_a_standby_is_left_and_writes_resume(home: 
     assert set(run_in(ref, work)) <= names(cluster, "replica", ref)
 
 
-def test_a_standby_is_refused_as_a_primary(home: Any, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_standby_is_refused_as_a_primary(home: Any, run_in: RunIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a primary was demoted a moment ago, and nobody has asked it since."""
     _cluster, ref = home(replicas=1)
 
@@ -184,7 +164,7 @@ def test_a_standby_is_refused_as_a_primary(home: Any, run_in: Run, monkeypatch: 
 
 
 def test_a_primary_that_refuses_to_write_is_an_error_to_try_again_and_its_connection_goes(
-    home: Any, run_in: Run
+    home: Any, run_in: RunIn
 ) -> None:
     cluster, ref = home(replicas=1)
 
@@ -223,7 +203,7 @@ def test_a_primary_that_refuses_to_write_is_an_error_to_try_again_and_its_connec
 
 
 def test_a_primary_that_hangs_is_cut_off_and_then_refused_at_once_while_the_loop_goes_on(
-    home: Any, run_in: Run, monkeypatch: pytest.MonkeyPatch
+    home: Any, run_in: RunIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, ref = home(replicas=1)
     monkeypatch.setattr(monitor, "PRIMARY_SILENCE", 2.0)
@@ -285,12 +265,12 @@ async def read_in_the_way(ref: TenantRef) -> list[str]:
         await rewriting
 
 
-def test_a_read_of_a_replica_that_is_in_the_way_is_run_on_the_primary(conflicting: Any, run_in: Run) -> None:
+def test_a_read_of_a_replica_that_is_in_the_way_is_run_on_the_primary(conflicting: Any, run_in: RunIn) -> None:
     _cluster, ref = conflicting
     assert run_in(ref, lambda: read_in_the_way(ref)) == ["new"]
 
 
-def test_control_without_the_repeat_it_fails(conflicting: Any, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_without_the_repeat_it_fails(conflicting: Any, run_in: RunIn, monkeypatch: pytest.MonkeyPatch) -> None:
     _cluster, ref = conflicting
     monkeypatch.setattr(queries, "is_behind", lambda sqlstate: False)
     with pytest.raises(DatabaseError, match="conflict with recovery"):
@@ -298,7 +278,7 @@ def test_control_without_the_repeat_it_fails(conflicting: Any, run_in: Run, monk
 
 
 def test_a_read_whose_replica_is_killed_is_run_on_the_primary_and_so_are_those_that_follow(
-    home: Any, run_in: Run
+    home: Any, run_in: RunIn
 ) -> None:
     cluster, ref = home(replicas=1)
 
@@ -313,7 +293,7 @@ def test_a_read_whose_replica_is_killed_is_run_on_the_primary_and_so_are_those_t
     assert [[name for name, _ in found] for found in run_in(ref, work)] == [["one"], ["one"]]
 
 
-def test_a_read_on_a_connection_that_died_is_run_on_a_new_one_and_a_write_is_not(home: Any, run_in: Run) -> None:
+def test_a_read_on_a_connection_that_died_is_run_on_a_new_one_and_a_write_is_not(home: Any, run_in: RunIn) -> None:
     cluster, ref = home(replicas=0)
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ^@ 'tenantry-stream'"
 
@@ -336,7 +316,7 @@ def test_a_read_on_a_connection_that_died_is_run_on_a_new_one_and_a_write_is_not
     assert names(cluster, "primary", ref) == {"one"}
 
 
-def test_a_cut_reaches_the_pools_of_a_loop(home: Any, run_in: Run) -> None:
+def test_a_cut_reaches_the_pools_of_a_loop(home: Any, run_in: RunIn) -> None:
     _cluster, ref = home(replicas=0)
 
     async def work() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import psycopg
+import pytest
 
+from tenants.context import use_tenant
+from tenants.db import aio
 from tenants.db.aio.connection import Connection
 from tenants.db.aio.pool import AsyncServerPool
-from tenants.db.pool import PoolLimits
+from tenants.db.books import PoolLimits
+from tenants.refs import TenantRef
 from tests.tenants.conftest import primary_url
 
 
@@ -66,6 +70,28 @@ def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
     signature = inspect.signature(test)
     fixtures = list(signature.parameters.values())[1:]
     run.__signature__ = signature.replace(parameters=fixtures)  # type: ignore[attr-defined]  # where pytest looks
+    return run
+
+
+RunIn = Callable[[TenantRef, Callable[[], Awaitable[Any]]], Any]
+
+
+@pytest.fixture
+def run_in(settings: Any, django_db_setup: None, django_db_blocker: Any) -> RunIn:
+    """Run a coroutine inside a tenant as `stream` would. To be imported."""
+    settings.TENANTRY_PROCESS = "stream"
+
+    def run(ref: TenantRef, work: Callable[[], Awaitable[Any]]) -> Any:
+        async def whole() -> Any:
+            try:
+                with use_tenant(ref):
+                    return await work()
+            finally:
+                await aio.close_all(5.0)
+
+        with django_db_blocker.unblock():
+            return asyncio.run(asyncio.wait_for(whole(), 90))
+
     return run
 
 

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
-from tenants.context import use_tenant
 from tenants.db import aio
 from tenants.db.aio.route import route_to
 from tenants.db.options import NETWORK_OPTIONS
 from tenants.refs import TenantRef
+from tests.tenants.async_pools import RunIn, run_in
 from tests.tenants.test_limits import on_plan
 
-Run = Callable[[TenantRef, Callable[[], Awaitable[Any]]], Any]
-
-
-@pytest.fixture
-def run_in(settings: Any, django_db_blocker: Any) -> Run:
-    """Run a coroutine inside a tenant as `stream` would."""
-    settings.TENANTRY_PROCESS = "stream"
-
-    def run(ref: TenantRef, work: Callable[[], Awaitable[Any]]) -> Any:
-        async def whole() -> Any:
-            try:
-                with use_tenant(ref):
-                    return await work()
-            finally:
-                await aio.close_all(5.0)
-
-        with django_db_blocker.unblock():
-            return asyncio.run(asyncio.wait_for(whole(), 30))
-
-    return run
-
+__all__ = ["run_in"]  # a fixture
 
 SESSION = """
     SELECT current_setting('statement_timeout'), current_setting('transaction_timeout'), current_setting('lock_timeout'),
@@ -47,7 +25,7 @@ SESSION = """
 
 @pytest.mark.parametrize(("plan", "statement", "transaction"), [("free", "5s", "30s"), ("business", "20s", "2min")])
 def test_a_session_starts_with_the_limits_of_its_plan(
-    committed_tenant: TenantRef, run_in: Run, settings: Any, plan: str, statement: str, transaction: str
+    committed_tenant: TenantRef, run_in: RunIn, settings: Any, plan: str, statement: str, transaction: str
 ) -> None:
     settings.TIME_LIMITS = {"stream": {"statement": 10, "lock": 3, "idle_in_transaction": 15, "transaction": 60}}
 
@@ -58,7 +36,7 @@ def test_a_session_starts_with_the_limits_of_its_plan(
     assert run_in(ref, work) == (statement, transaction, "3s", "UTC", f"tenantry-stream {ref.slug}")
 
 
-def test_a_statement_is_ended_by_its_plans_limit(committed_tenant: TenantRef, run_in: Run, settings: Any) -> None:
+def test_a_statement_is_ended_by_its_plans_limit(committed_tenant: TenantRef, run_in: RunIn, settings: Any) -> None:
     """The control: twice the share, and the same statement is done."""
     settings.TIME_LIMITS = {"stream": {"statement": 0.4, "lock": 3, "idle_in_transaction": 15, "transaction": 60}}
 
@@ -73,7 +51,7 @@ def test_a_statement_is_ended_by_its_plans_limit(committed_tenant: TenantRef, ru
 
 
 def test_a_transaction_that_lasts_too_long_is_an_error_that_may_be_tried_again(
-    committed_tenant: TenantRef, run_in: Run, settings: Any
+    committed_tenant: TenantRef, run_in: RunIn, settings: Any
 ) -> None:
     settings.TIME_LIMITS = {"stream": {"statement": 10, "lock": 3, "idle_in_transaction": 15, "transaction": 0.2}}
 
@@ -87,7 +65,7 @@ def test_a_transaction_that_lasts_too_long_is_an_error_that_may_be_tried_again(
     run_in(on_plan(committed_tenant, "team"), work)
 
 
-def test_it_is_told_the_networks_limits_and_the_tenants_credentials(committed_tenant: TenantRef, run_in: Run) -> None:
+def test_it_is_told_the_networks_limits_and_the_tenants_credentials(committed_tenant: TenantRef, run_in: RunIn) -> None:
     async def work() -> dict[str, str]:
         found = (await route_to(committed_tenant.alias))._parameters()
         return {**found, "cursor_factory": found["cursor_factory"].__mro__[0]}

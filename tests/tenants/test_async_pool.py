@@ -244,6 +244,38 @@ async def test_nothing_of_a_session_is_left_after_a_return(make_pool: MakePool, 
 
 
 @in_a_loop
+async def test_what_a_borrower_told_the_connection_itself_is_forgotten(
+    make_pool: MakePool, databases: list[str]
+) -> None:
+    pool, route = make_pool(max_size=1), AsyncDatabaseRoute(databases[0])
+    connection = await pool.getconn(route)
+    await connection.set_autocommit(False)
+    await connection.set_read_only(True)
+    connection.add_notify_handler(lambda notify: None)
+    await connection.execute("SET search_path = nowhere")
+    await connection.commit()
+    pool.putconn(connection)
+    again = await pool.getconn(route)
+    assert again is connection
+    assert (again.autocommit, again.read_only, again._notify_handlers) == (True, None, [])
+    assert await (await again.execute("SHOW search_path")).fetchone() == ('"$user", public',)
+
+
+@in_a_loop
+async def test_a_statement_that_leaves_nothing_costs_no_reset(make_pool: MakePool, databases: list[str]) -> None:
+    pool, route = make_pool(max_size=1), AsyncDatabaseRoute(databases[0])
+    connection = await pool.getconn(route)
+    await connection.execute("SELECT count(*) FROM pg_class WHERE relname = %s", ["nothing"])
+    assert not connection.touched
+    cursor = psycopg.AsyncCursor(connection)  # one that vouches for nothing, by the same statement
+    await cursor.execute("SELECT count(*) FROM pg_class WHERE relname = %s", ["nothing"])
+    assert connection.touched
+    pool.putconn(connection)
+    assert await pool.getconn(route) is connection
+    assert not connection.touched
+
+
+@in_a_loop
 async def test_who_comes_while_a_session_is_reset_waits_for_it_and_opens_no_other(
     make_pool: MakePool, databases: list[str], observer: Observer
 ) -> None:

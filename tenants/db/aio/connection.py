@@ -105,11 +105,11 @@ async def make_clean(connection: Connection) -> bool:
         await connection.wait(_to_the_end(connection))
     if connection.pgconn.transaction_status != TransactionStatus.IDLE:
         await connection.rollback()
+    await connection.set_autocommit(True)
     if connection.touched:
         # Settings return to those of the start-up options, the role to the one that signed in.
         await connection.execute("DISCARD ALL")
         connection.was_reset()
-    await connection.set_autocommit(True)
     return is_clean(connection)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ import structlog
 from psycopg.pq import ConnStatus
 
 from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
+from tenants.db.aio.idle import Idle
 from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
 from tenants.db.books import PoolLimits, cap_of
 from tenants.db.closing import shut
@@ -82,9 +83,7 @@ class AsyncServerPool:
         self.on_shortage: Callable[[], None] = do_nothing
         self._cap = limits.max_per_tenant
         self._loans: dict[Connection, _Loan] = {}
-        # Idle connections, the least recently used first; and the same by alias, the one used last at the right.
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
-        self._idle_by_alias: dict[str, deque[Connection]] = {}
+        self._idle = Idle()
         # Every connection that the server may still hold: idle, lent, being opened, cleaned or closed. Above max_size only when
         # that was lowered, until enough have come back.
         self._size = 0
@@ -144,9 +143,9 @@ class AsyncServerPool:
         route = waiter.route
         if self._is_capped(route.owner):
             return False
-        own = self._idle_by_alias.get(route.alias)
-        if own:
-            connection = self._leave_idle(own[-1])
+        connection = self._idle.last_of(route.alias)
+        if connection is not None:
+            self._idle.remove(connection)
             idle_for = time.monotonic() - self._loans[connection].idle_since
             alive = seems_alive(connection)
             if alive and idle_for <= CHECK_AFTER_IDLE:
@@ -161,7 +160,7 @@ class AsyncServerPool:
             self._bring(route)
         elif self._idle and self._size == self.max_size:
             self._counters["connections_stolen"] += 1
-            self._bring(route, former=self._leave_idle(next(iter(self._idle))))
+            self._bring(route, former=self._idle.remove(next(iter(self._idle))))
         else:
             return False
         self._begin_running(route.owner)
@@ -290,8 +289,7 @@ class AsyncServerPool:
             return
         else:
             loan.idle_since = now
-            self._idle[connection] = None
-            self._idle_by_alias.setdefault(loan.alias, deque()).append(connection)
+            self._idle.add(connection, loan.alias)
         self._serve_line()
 
     def _next_awaiting(self, alias: str) -> Waiter | None:
@@ -408,15 +406,6 @@ class AsyncServerPool:
 
     # --- Idle connections --------------------------------------------------------------------------------------------------
 
-    def _leave_idle(self, connection: Connection) -> Connection:
-        del self._idle[connection]
-        alias = self._loans[connection].alias
-        own = self._idle_by_alias[alias]
-        own.remove(connection)
-        if not own:
-            del self._idle_by_alias[alias]
-        return connection
-
     def _discard(self, connections: list[Connection]) -> None:
         """Close connections in the background; they count until the server has closed its side."""
         for connection in connections:
@@ -440,7 +429,7 @@ class AsyncServerPool:
     def _drop(self, is_unwanted: Callable[[_Loan], bool], most: int | None = None) -> int:
         dropped = [connection for connection in self._idle if is_unwanted(self._loans[connection])][:most]
         for connection in dropped:
-            self._leave_idle(connection)
+            self._idle.remove(connection)
         self._discard(dropped)
         return len(dropped)
 

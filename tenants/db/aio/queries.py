@@ -156,20 +156,23 @@ async def _connection(alias: str) -> AsyncIterator[Connection]:
 
 async def _ask(alias: str, statement: str, params: Sequence[Any]) -> Result:
     """Run one statement, and once more where that is safe: on the primary what a replica couldn't do, a read whose connection was dead."""
-    try:
-        async with _connection(alias) as connection:
+    async with _connection(alias) as connection:
+        try:
             return await _run(connection, statement, params)
-    except DatabaseError as error:
-        if _open_here() is not None:
-            raise
-        is_replica, sqlstate = "@" in alias, _sqlstate_of(error)
-        behind = is_replica and is_behind(sqlstate)
-        lost = connection.pgconn.status != ConnStatus.OK and sqlstate not in {READ_ONLY, *TIMED_OUT}
-        if not behind and not (lost and (is_replica or is_read(statement))):
-            raise
-        log.warning("statement_repeated", alias=alias, error=type(error.__cause__).__name__)
+        except DatabaseError as error:
+            if _open_here() is not None or not _may_be_repeated(connection, alias, statement, error):
+                raise
+            log.warning("statement_repeated", alias=alias, error=type(error.__cause__).__name__)
     async with _connection(owner_of(alias)) as connection:
         return await _run(connection, statement, params)
+
+
+def _may_be_repeated(connection: Connection, alias: str, statement: str, error: DatabaseError) -> bool:
+    is_replica, sqlstate = "@" in alias, _sqlstate_of(error)
+    if is_replica and is_behind(sqlstate):
+        return True
+    lost = connection.pgconn.status != ConnStatus.OK and sqlstate not in {READ_ONLY, *TIMED_OUT}
+    return lost and (is_replica or is_read(statement))
 
 
 def _sqlstate_of(error: BaseException) -> str:
