@@ -145,7 +145,9 @@ def test_a_primary_that_comes_back_as_a_standby_is_left_and_writes_resume(home: 
 
 def test_a_standby_is_refused_as_a_primary(home: Any, run_in: RunIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a primary was demoted a moment ago, and nobody has asked it since."""
-    _cluster, ref = home(replicas=1)
+    cluster, ref = home(replicas=1)
+    there = f"SELECT 1 FROM pg_database WHERE datname = '{ref.database}'"
+    wait_for(lambda: cluster.execute("replica", there), what="the database on the replica")
 
     async def work() -> None:
         from tenants.servers import server_of

@@ -20,6 +20,7 @@ from tenants.db.aio.route import route_to
 from tenants.db.breaker import breaker_of
 from tenants.lifecycle.credentials import rotate_credentials
 from tenants.refs import TenantRef
+from tenants.valkey import redis_client
 from tests.system import wait_for
 from tests.tenants.async_pools import RunIn, run_in
 from tests.tenants.test_epochs import BOUND, made, raise_epoch
@@ -48,7 +49,7 @@ async def ask() -> int:
 
 
 def push(ref: TenantRef) -> None:
-    epochs.cache.redis_client().publish(epochs.CHANNEL, f"{ref.id}:{ref.epoch + 1}")
+    redis_client().publish(epochs.CHANNEL, f"{ref.id}:{ref.epoch + 1}")
 
 
 CHANGES: dict[str, Callable[[TenantRef], Any]] = {
