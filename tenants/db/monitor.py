@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 # Seconds.
 CONNECT_TIMEOUT = 1.0
 SAMPLE_TIMEOUT = 1.0
+_STEPS = 5
 # For which a primary may say nothing at all before everything that waits for it is given up.
 PRIMARY_SILENCE = 5.0
 
@@ -38,6 +39,7 @@ _wake: dict[tuple[str, int], asyncio.Event] = {}
 _loop: asyncio.AbstractEventLoop | None = None
 _MAIN = ("", 0)  # the key of the event that wakes the monitor itself
 _thread: threading.Thread | None = None
+_task: asyncio.Task[None] | None = None
 _lock = threading.Lock()
 
 
@@ -80,11 +82,11 @@ def _wake_all() -> None:
 
 def stop(timeout: float = 2.0) -> None:
     """End the thread and its connections: the process is ending, or the servers are."""
-    loop, thread = _loop, _thread
-    if loop is None or thread is None or not thread.is_alive():
+    loop, thread, task = _loop, _thread, _task
+    if loop is None or task is None or thread is None or not thread.is_alive():
         return
     with contextlib.suppress(RuntimeError):  # it has just ended by itself
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        loop.call_soon_threadsafe(task.cancel)
     thread.join(timeout)
 
 
@@ -94,10 +96,21 @@ def _run() -> None:
 
 
 async def _monitor() -> None:
-    global _loop
-    _loop = asyncio.get_running_loop()
-    news = _wake[_MAIN] = asyncio.Event()
+    global _loop, _task
+    _loop, _task = asyncio.get_running_loop(), asyncio.current_task()
     tasks: dict[tuple[str, int], tuple[Node, asyncio.Task[None]]] = {}
+    try:
+        await _follow_all(tasks)
+    finally:
+        following = [task for _, task in tasks.values()]
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
+async def _follow_all(tasks: dict[tuple[str, int], tuple[Node, asyncio.Task[None]]]) -> None:
+    """Keep a task for each node that is watched, until this one is cancelled."""
+    news = _wake[_MAIN] = asyncio.Event()
     while True:
         # Of those who may ask the same node the last one counts: control, whose role may see least, comes first.
         servers = sorted(_watched.items(), key=lambda item: item[0] != CONTROL_SERVER)
@@ -156,7 +169,9 @@ async def _ask(connection: psycopg.AsyncConnection[Any]) -> tuple[Any, ...]:
 
     asking = asyncio.create_task(ask())
     try:
-        await asyncio.wait({asking}, timeout=SAMPLE_TIMEOUT)
+        # In steps, and not by the clock: a process that was stopped meanwhile, or its machine, must not call the node silent.
+        for _ in range(_STEPS):
+            await asyncio.wait({asking}, timeout=SAMPLE_TIMEOUT / _STEPS)
     finally:
         in_time = asking.done()
         if not in_time:
@@ -210,8 +225,8 @@ def _note_failure(node: Node, error: BaseException, *, silent_for: float) -> Non
 
 
 def _start_empty_after_fork() -> None:
-    global _thread, _loop, _lock
-    _thread, _loop, _lock = None, None, threading.Lock()
+    global _thread, _task, _loop, _lock
+    _thread, _task, _loop, _lock = None, None, None, threading.Lock()
     _watched.clear()
     _wake.clear()
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from tenants.db.books import PoolLimits
@@ -299,5 +300,7 @@ def test_control_a_broken_pool_is_found(databases: list[str], broken: type[Serve
     found = settings(
         ORDINARY, max_examples=60, phases=["generate"], report_multiple_bugs=False, database=None, derandomize=True
     )
-    with pytest.raises(AssertionError):
+    # Threads and a server don't repeat themselves exactly, of which Hypothesis complains once the assertion has failed.
+    with pytest.raises((AssertionError, Flaky)) as error:
         run_state_machine_as_test(machine, settings=found)  # type: ignore[no-untyped-call]
+    assert AssertionError in {type(error.value), type(error.value.__context__)}
