@@ -80,8 +80,10 @@ def watch(page: Page) -> list[float]:
     bar = page.get_by_role("progressbar", name="Progress of")
     for _ in range(600):
         expect(bar).to_be_visible()
+        # The state before the bar: what is shown of an ended job is its end.
+        has_ended = page.get_by_role("status").inner_text() in {"succeeded", "failed", "cancelled"}
         shown.append(bar.evaluate("bar => bar.position * 100"))
-        if page.get_by_role("status").inner_text() in {"succeeded", "failed", "cancelled"}:
+        if has_ended:
             break
         page.wait_for_timeout(100)
     expect(page.get_by_role("status")).to_have_text("succeeded")
