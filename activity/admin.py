@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from activity.models import LoggedEvent, LogHead
 from tenants import context
+from tenants.admin_read_only import ReadOnly
 from tenants.models import Tenant
 from tenants.refs import CONTROL, Ref
 
@@ -27,21 +28,12 @@ CHOICES = 50
 
 
 @admin.register(LoggedEvent)
-class LoggedEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class LoggedEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Asks for a tenant first. Pages are ranges of `seq`, so that each costs the same however long the log is."""
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="activity_loggedevent_changelist")]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The tenants to choose from, or a page of the chosen one's log."""

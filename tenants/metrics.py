@@ -32,7 +32,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric  # noqa: E4
 
 from tenants.db import pools  # noqa: E402
 from tenants.db.measured import statements  # noqa: E402
-from tenants.db.pool import COUNTERS  # noqa: E402
+from tenants.db.numbers import COUNTERS  # noqa: E402
 from tenants.request_id import route_of  # noqa: E402
 
 SAMPLE_SECONDS = 5.0

@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from tenants.db.urls import database
+from tenants.db.urls import connection_arguments, database
 from tenants.models import Replica, Server
 from tenants.servers import control_endpoint
 
@@ -91,12 +91,12 @@ async def _probed(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> Pa
 
 async def _connect(parameters: dict[str, Any]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     return await psycopg.AsyncConnection.connect(
-        host=parameters["HOST"],
-        port=parameters["PORT"],
-        dbname=parameters["NAME"],
-        user=parameters["USER"],
-        password=parameters["PASSWORD"],
-        **{**parameters["OPTIONS"], "connect_timeout": 1, "application_name": "tenantry-health"},
+        **{
+            **connection_arguments(parameters),
+            **parameters["OPTIONS"],
+            "connect_timeout": 1,
+            "application_name": "tenantry-health",
+        },
         autocommit=True,
         row_factory=tuple_row,
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from activity.jobs.kinds import title_of
+from tenants.admin_read_only import ReadOnly
 from tenants.models import JobSummary
 
 
 @admin.register(JobSummary)
-class JobSummaryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobSummaryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Which jobs there are, in what state, and what went wrong."""
 
     list_display = ("title", "organisation", "state", "done", "created_at", "finished_at", "error")
@@ -23,15 +21,6 @@ class JobSummaryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     search_fields = ("tenant__slug",)
     search_help_text = "Part of an organisation's address"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="job", ordering="kind")
     def title(self, summary: JobSummary) -> str:

@@ -80,3 +80,7 @@ class Waiter:
     share: Share
     outcome: Connection | Place | BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
+
+
+def do_nothing() -> None:
+    """There is nothing to ask for more."""

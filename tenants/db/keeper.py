@@ -194,17 +194,14 @@ def _let_lapse() -> None:
 
 async def _connect() -> psycopg.AsyncConnection[Any]:
     from tenants.db.options import NETWORK_OPTIONS, application_name
+    from tenants.db.urls import connection_arguments
     from tenants.servers import control_parameters
 
     control = await asyncio.to_thread(control_parameters)
     return await psycopg.AsyncConnection.connect(
-        host=control["HOST"],
-        port=control["PORT"],
-        user=control["USER"],
-        password=control["PASSWORD"],
-        dbname=control["NAME"],
         autocommit=True,
         **{
+            **connection_arguments(control),
             **NETWORK_OPTIONS,
             **control["OPTIONS"],
             "application_name": application_name("leases"),

@@ -29,17 +29,14 @@ from collections.abc import Callable
 
 import structlog
 
-from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter, cap_of
+from tenants.db.books import Loan, Place, PoolLimits, Route, Share, Waiter, cap_of, do_nothing
 from tenants.db.closing import close_and_wait, shut
 from tenants.db.connection import Connection
+from tenants.db.numbers import COUNTERS, stats_of
+from tenants.db.openers import Openers
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
-__all__ = ["COUNTERS", "Connection", "PoolLimits", "Route", "ServerPool"]
-
 log = structlog.get_logger(__name__)
-
-# Threads of one pool that open connections for its line, at most.
-MAX_OPENERS = 4
 
 
 class ServerPool:
@@ -67,9 +64,7 @@ class ServerPool:
         # that was lowered, until enough have come back.
         self._size = 0
         self._line: deque[Waiter] = deque()
-        # Places booked for the line that no thread has begun to open in yet, and how many threads are at it.
-        self._places: deque[Place] = deque()
-        self._openers = 0
+        self._openers = Openers(name, self._lock, self._is_wanted, self._open_for_line)
         self._closed = False
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._usage = self._waited = self._connecting = 0.0  # seconds; the counters of these are in milliseconds
@@ -149,7 +144,7 @@ class ServerPool:
         if timeout is None:
             capped = share.lent >= self._cap and share.route.owner is not None
             timeout = self.limits.tenant_timeout if capped else self.limits.timeout
-        self._start_openers()
+        self._openers.start()
         if self.max_size < self.limits.max_size:
             self.on_shortage()
         started = time.monotonic()
@@ -213,9 +208,9 @@ class ServerPool:
         now = time.monotonic()
         used, loan.lent_at = now - loan.lent_at, 0.0
         usable, kept = connection.clean(), False
-        if usable and now < loan.expires_at:
-            with self._lock:
-                if self._size <= self.max_size and not self._closed:
+        if usable:
+            with self._lock:  # where alone it is told that the connection is a former route's
+                if now < loan.expires_at and self._size <= self.max_size and not self._closed:
                     self._usage += used
                     loan.share.lent -= 1
                     self._add_idle(connection, loan, now)
@@ -224,8 +219,7 @@ class ServerPool:
                     kept = True
         if not kept:
             self._end(connection, loan, used, usable=usable)
-        if self._places:
-            self._start_openers()
+        self._openers.start()
 
     def _end(self, connection: Connection, loan: Loan, used: float, *, usable: bool) -> None:
         """Close a connection that comes back and isn't kept: broken, too old, or one too many."""
@@ -248,7 +242,7 @@ class ServerPool:
         """Give what came free to those who wait, in order; called under the lock whenever something may have come free.
 
         It keeps the invariant that nobody waits while something could be taken, so a newcomer never overtakes one in the line.
-        Whoever calls it calls `_start_openers` after it has left the lock.
+        Whoever calls it starts the openers after it has left the lock.
         """
         for waiter in list(self._line):
             outcome = self._take(waiter.share)
@@ -256,7 +250,7 @@ class ServerPool:
                 self._answer(waiter, outcome)
             elif self._needs_one_more(waiter.share) and (place := self._book_place(waiter.share)):
                 waiter.share.opening += 1
-                self._places.append(place)
+                self._openers.book(place)
             elif self._size >= self.max_size and not self._idle:
                 break
 
@@ -279,53 +273,38 @@ class ServerPool:
     def _first_waiting(self, share: Share) -> Waiter | None:
         return next((waiter for waiter in self._line if waiter.share is share), None) if share.waiting else None
 
-    def _start_openers(self) -> None:
-        """Have the places that are booked for the line opened, by threads that end when there is nothing more to open."""
-        if not self._places:
-            return
-        with self._lock:
-            new = min(len(self._places), MAX_OPENERS - self._openers)
-            self._openers += new
-        for _ in range(new):
-            try:
-                threading.Thread(target=self._open_for_line, name=f"pool-{self.name}", daemon=True).start()
-            except RuntimeError:  # there are too many threads, or the interpreter is ending
-                self._open_for_line()
+    def _is_wanted(self, place: Place) -> bool:
+        """Whether a place that was booked for the line is still to be opened; under the lock. It is freed when it isn't."""
+        share = place.share
+        if share.waiting or place.former is not None:
+            return True
+        # Whoever it was booked for has been served by another one, or has gone.
+        share.opening -= 1
+        self._size -= 1
+        self._serve_line()
+        self._forget_if_empty(share)
+        return False
 
-    def _open_for_line(self) -> None:
-        while (place := self._next_place()) is not None:
-            try:
-                connection = self._open(place)
-            except BaseException as error:
-                self._give_back(place, error=error)
-            else:
-                self._land(connection, place)
-            self._start_openers()
-
-    def _next_place(self) -> Place | None:
-        with self._lock:
-            while self._places:
-                place = self._places.popleft()
-                if place.share.waiting or place.former is not None:
-                    return place
-                # Whoever it was booked for has been served by another one, or has gone.
-                place.share.opening -= 1
-                self._size -= 1
-                self._serve_line()
-                self._forget_if_empty(place.share)
-            self._openers -= 1
-            return None
+    def _open_for_line(self, place: Place) -> None:
+        try:
+            connection = self._open(place)
+        except BaseException as error:
+            self._give_back(place, error=error)
+        else:
+            self._land(connection, place)
 
     def _land(self, connection: Connection, place: Place) -> None:
         """Give a connection that was opened for the line to the first of its alias who still waits."""
-        share = place.share
+        share, loan = place.share, self._loans[connection]
         with self._lock:
             share.opening -= 1
-            self._add_idle(connection, self._loans[connection], time.monotonic())
+            self._add_idle(connection, loan, time.monotonic())
             waiter = self._first_waiting(share)
             if waiter is not None and not self._closed and (outcome := self._take(share)) is not None:
                 self._answer(waiter, outcome)
             self._serve_line()
+        if not loan.expires_at:
+            self._drop_former()
         self._drop_excess()
 
     def _give_back(self, place: Place, *, lent: bool = False, error: BaseException | None = None) -> None:
@@ -341,7 +320,7 @@ class ServerPool:
                 self._answer(waiter, error)
             self._serve_line()
             self._forget_if_empty(place.share)
-        self._start_openers()
+        self._openers.start()
 
     def _open(self, place: Place) -> Connection:
         """Open a connection in a place, outside the lock, when what stood there is gone from the server."""
@@ -406,7 +385,7 @@ class ServerPool:
             for loan in loans:
                 self._forget_if_empty(loan.share)
             self._serve_line()
-        self._start_openers()
+        self._openers.start()
         return len(unwanted)
 
     # --- Ended from outside ------------------------------------------------------------------------------------------------
@@ -417,11 +396,13 @@ class ServerPool:
         Returns how many were idle.
         """
         with self._lock:
-            owners = {owner for loan in self._loans.values() if (owner := loan.share.route.owner) and is_former(owner)}
             for loan in self._loans.values():
-                if loan.share.route.owner in owners:
+                if (owner := loan.share.route.owner) is not None and is_former(owner):
                     loan.expires_at = 0.0
-        return sum(self.drop_idle(owner) for owner in owners)
+        return self._drop_former()
+
+    def _drop_former(self) -> int:
+        return self._drop(lambda loan: not loan.expires_at)
 
     def owners(self) -> set[str]:
         """Whose connections are open: of what owners the pool has any, idle or lent."""
@@ -449,7 +430,7 @@ class ServerPool:
             self._cap = cap_of(self.limits, max_size)
             self._serve_line()
         self._drop_excess()
-        self._start_openers()
+        self._openers.start()
 
     def _drop_excess(self) -> None:
         excess = self._size if self._closed else self._size - self.max_size
@@ -479,19 +460,21 @@ class ServerPool:
     # --- Numbers -----------------------------------------------------------------------------------------------------------
 
     def get_stats(self) -> dict[str, int]:
-        """Counters since the start and gauges of now, with psycopg_pool's keys; `connections_stolen` is ours."""
+        """Gauges of now, and counters since the start; see tenants.db.numbers."""
         with self._lock:
-            return {
-                "pool_min": 0,
-                "pool_max": self.max_size,
-                "pool_size": self._size,
-                "pool_available": len(self._idle),
-                "requests_waiting": len(self._line),
+            counters = {
                 **self._counters,
                 "usage_ms": round(self._usage * 1000),
                 "requests_wait_ms": round(self._waited * 1000),
                 "connections_ms": round(self._connecting * 1000),
             }
+            return stats_of(
+                max_size=self.max_size,
+                size=self._size,
+                available=len(self._idle),
+                waiting=len(self._line),
+                counters=counters,
+            )
 
     @property
     def running(self) -> int:
@@ -502,22 +485,3 @@ class ServerPool:
     def wanted(self) -> int:
         """How many connections those who borrow and wait now would use, if there were no limit but the pool's own."""
         return min(self.limits.max_size, self.running + len(self._line))
-
-
-COUNTERS = (
-    "usage_ms",
-    "requests_num",
-    "requests_queued",
-    "requests_wait_ms",
-    "requests_errors",
-    "returns_bad",
-    "connections_num",
-    "connections_ms",
-    "connections_errors",
-    "connections_lost",
-    "connections_stolen",
-)
-
-
-def do_nothing() -> None:
-    """There is nothing to ask for more."""

@@ -17,7 +17,7 @@ import structlog
 from tenants.db import monitor, replicas, roles
 from tenants.db.base import ConnectKwargs, RoutePool
 from tenants.db.breaker import breaker_of, is_unreachable
-from tenants.db.pool import Connection
+from tenants.db.connection import Connection
 from tenants.db.pools import Endpoint, pool_of
 from tenants.errors import NotPrimary
 from tenants.servers import primary_endpoint

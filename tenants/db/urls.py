@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -66,3 +67,14 @@ def _hosts(netloc: str) -> list[tuple[str, int]]:
             return []
         found.append((unquote(host), port))
     return found
+
+
+def connection_arguments(parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """What psycopg calls where a parsed URL leads and who signs in. The URL's options are not in it: callers add their own to those."""
+    return {
+        "host": parsed["HOST"],
+        "port": parsed["PORT"],
+        "dbname": parsed["NAME"],
+        "user": parsed["USER"],
+        "password": parsed["PASSWORD"],
+    }

@@ -11,11 +11,12 @@ from django.db import DatabaseError
 from psycopg.rows import dict_row
 
 from tenants.db import budget
-from tenants.db.urls import database
+from tenants.db.urls import connection_arguments, database
 from tenants.doctor.finding import Finding, reason
 from tenants.errors import TenantryError
 
 TESTED_POSTGRES = 18
+OLDEST_POSTGRES = 17  # the first that has transaction_timeout, which every connection is started with
 MAX_LAG = 64 * 1024**2  # bytes
 # Processes that hold a pool in the default deployment: web's and stream's workers, Celery's children, beat.
 PROCESSES = {"web": 2, "stream": 1, "worker": 2, "beat": 1}
@@ -26,7 +27,7 @@ FACTS = """
            pg_is_in_recovery() AS in_recovery,
            current_setting('wal_level') AS wal_level,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-           - current_setting('reserved_connections')::int AS connections,
+           - COALESCE(current_setting('reserved_connections', true)::int, 0) AS connections,
            (SELECT rolsuper OR (rolcreatedb AND rolcreaterole)
               FROM pg_roles WHERE rolname = current_user) AS may_provision,
            (SELECT system_identifier::text FROM pg_control_system()) AS system,
@@ -38,12 +39,7 @@ FACTS = """
 
 def _ask(parameters: dict[str, Any]) -> dict[str, Any]:
     with psycopg.connect(
-        host=parameters["HOST"],
-        port=parameters["PORT"],
-        dbname=parameters["NAME"],
-        user=parameters["USER"],
-        password=parameters["PASSWORD"],
-        **{**parameters["OPTIONS"], "connect_timeout": 3},
+        **{**connection_arguments(parameters), **parameters["OPTIONS"], "connect_timeout": 3},
         row_factory=dict_row,
     ) as connection:
         row = connection.execute(FACTS).fetchone()
@@ -156,12 +152,16 @@ def _budget(name: str, parameters: dict[str, Any], limit: int) -> Finding:
 
 
 def _version(name: str, facts: dict[str, Any]) -> Iterator[Finding]:
-    advice = (
-        ""
-        if facts["major"] >= TESTED_POSTGRES
-        else f"Tenantry is tested with Postgres {TESTED_POSTGRES}: upgrade when you can."
-    )
-    yield Finding(name, "warning" if advice else "ok", f"Postgres {facts['version']}", advice)
+    found = f"Postgres {facts['version']}"
+    if facts["major"] < OLDEST_POSTGRES:
+        advice = f"Upgrade it: an older one than Postgres {OLDEST_POSTGRES} refuses Tenantry's connections."
+        yield Finding(name, "failed", found, advice)
+    elif facts["major"] < TESTED_POSTGRES:
+        yield Finding(
+            name, "warning", found, f"Tenantry is tested with Postgres {TESTED_POSTGRES}: upgrade when you can."
+        )
+    else:
+        yield Finding(name, "ok", found)
 
 
 def _template(name: str, version: str) -> Finding:

@@ -12,7 +12,7 @@ from django.conf import settings
 from psycopg import sql
 
 from tenants.db.options import NETWORK_OPTIONS
-from tenants.db.urls import database
+from tenants.db.urls import connection_arguments, database
 from tenants.errors import ServerUnavailable, TenantBusy
 from tenants.models import Server
 from tenants.servers import primary_endpoint, server_of
@@ -43,13 +43,9 @@ def administrator(server: Server, *, dbname: str | None = None) -> Iterator[Admi
 def connect(parsed: dict[str, Any], *, dbname: str | None = None) -> Administrator:
     """Connect as tenants.db.urls parsed it, with time limits."""
     return psycopg.connect(
-        host=parsed["HOST"],
-        port=parsed["PORT"],
-        user=parsed["USER"],
-        password=parsed["PASSWORD"],
-        dbname=dbname or parsed["NAME"],
         autocommit=True,
         **{
+            **connection_arguments({**parsed, "NAME": dbname or parsed["NAME"]}),
             **NETWORK_OPTIONS,
             **parsed["OPTIONS"],
             "application_name": f"tenantry-{settings.TENANTRY_PROCESS} lifecycle",

@@ -16,8 +16,13 @@ class Load:
     times: list[float] = field(default_factory=list)
 
 
-async def client(address: str, path: str, host: str, load: Load, *, until: float, since: float = 0.0) -> None:
-    """Ask for `path` again and again on one connection; what ends between the monotonic times `since` and `until` counts."""
+async def client(
+    address: str, path: str, host: str, load: Load, *, until: float, since: float = 0.0, pause: float = 0.0
+) -> None:
+    """Ask for `path` again and again on one connection, `pause` seconds after each answer.
+
+    What ends between the monotonic times `since` and `until` counts.
+    """
     name, port = address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(name, int(port))
     head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer anything\r\n\r\n".encode()
@@ -37,13 +42,19 @@ async def client(address: str, path: str, host: str, load: Load, *, until: float
         if b"connection: close" in low:
             writer.close()
             reader, writer = await asyncio.open_connection(name, int(port))
+        if pause:
+            await asyncio.sleep(pause)
     writer.close()
 
 
-async def run(address: str, path: str, host: str, *, clients: int, seconds: float, warm_up: float = 2.0) -> Load:
+async def run(
+    address: str, path: str, host: str, *, clients: int, seconds: float, warm_up: float = 2.0, pause: float = 0.0
+) -> Load:
     """So many clients at once for so many seconds, after a time to warm up."""
     load = Load()
     since = time.monotonic() + warm_up
     until = since + seconds
-    await asyncio.gather(*(client(address, path, host, load, since=since, until=until) for _ in range(clients)))
+    await asyncio.gather(
+        *(client(address, path, host, load, since=since, until=until, pause=pause) for _ in range(clients))
+    )
     return load

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -54,6 +55,7 @@ async def sleep(request: NativeRequest) -> Json:
     return Json({"slept": True})
 
 
+@lru_cache
 def _sleeping(seconds: float) -> QuerySet[ContentType, tuple[Any, ...]]:
     """A queryset of one row, so that, other than after a statement of one's own, no session needs a reset."""
     nap = Func(Value(seconds), function="pg_sleep", output_field=CharField())

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
+from tenants.db.aio import connection as connection_module
 from tenants.db.aio import pool as pool_module
 from tenants.db.aio.pool import AsyncServerPool
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
@@ -316,7 +317,7 @@ async def test_a_connection_that_was_idle_for_long_is_asked_first(
     make_pool: MakePool, databases: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "CHECK_AFTER_IDLE", 0.0)
-    monkeypatch.setattr(pool_module, "CHECK_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection_module, "CHECK_TIMEOUT", 0.2)
     pool, route = make_pool(max_size=1), AsyncDatabaseRoute(databases[0])
     connection = await pool.getconn(route)
     pool.putconn(connection)

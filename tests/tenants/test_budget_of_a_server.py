@@ -20,7 +20,7 @@ import pytest
 from psycopg import sql
 
 from tenants.db.budget import EXPIRES_AFTER
-from tenants.db.pool import MAX_OPENERS
+from tenants.db.openers import MAX_OPENERS
 from tenants.devstack.folder import DataFolder
 from tenants.devstack.postgres import Primary
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tenants.db import pool as pool_module
+from tenants.db.openers import MAX_OPENERS
 from tenants.db.pool import ServerPool
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 from tests.tenants.conftest import DatabaseRoute, primary_url
@@ -108,7 +109,7 @@ def test_sixty_tenants_and_eight_threads_never_exceed_a_budget_of_ten(
         for thread in threads:
             thread.start()
         # No thread for a tenant or a connection, but the few that open for the line.
-        assert threading.active_count() <= before + 8 + pool_module.MAX_OPENERS
+        assert threading.active_count() <= before + 8 + MAX_OPENERS
         for thread in threads:
             thread.join()
     sampler.join()

@@ -64,6 +64,11 @@ class Compiled:
         def get_compiler(*args: Any, **kwargs: Any) -> Any:
             return compiler
 
+        query = self._queryset.query
         compiler.execute_sql = execute_sql
-        self._queryset.query.get_compiler = get_compiler
-        return list(self._queryset._iterable_class(self._queryset))
+        query.get_compiler = get_compiler
+        try:
+            return list(self._queryset._iterable_class(self._queryset))
+        finally:
+            # They are cycles: each query would leave some that only the garbage collector finds, which stops the loop for it.
+            del compiler.execute_sql, query.get_compiler

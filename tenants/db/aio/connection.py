@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 # psycopg looks for a Ctrl-C so often, in seconds; an event loop hears of one by itself, so this is only a timer that seldom rings.
 _INTERVAL = 60.0
+# Seconds that a server is given to take a cancel, and to answer a check.
 CANCEL_TIMEOUT = 1.0
+CHECK_TIMEOUT = 1.0
 # No query runs. (The status of a connection that was lost is UNKNOWN.)
 AT_REST = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
@@ -88,6 +90,16 @@ def seems_alive(connection: Connection) -> bool:
             return False
         if connection.pgconn.status != ConnStatus.OK or poll.poll(0):
             return False
+    return True
+
+
+async def answers(connection: Connection) -> bool:
+    """Whether the server answers on an idle connection within CHECK_TIMEOUT: a round trip."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await connection.execute("SELECT 1")
+    except (psycopg.Error, OSError, TimeoutError):
+        return False
     return True
 
 

@@ -20,40 +20,27 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg.pq import ConnStatus
 
-from tenants.db.aio.connection import AT_REST, Connection, close_and_wait, is_clean, make_clean, seems_alive
+from tenants.db.aio.books import AsyncRoute, Loan
+from tenants.db.aio.connection import AT_REST, Connection, answers, close_and_wait, is_clean, make_clean, seems_alive
 from tenants.db.aio.idle import Idle
-from tenants.db.aio.waiting import AsyncRoute, Line, OnTheWay, Waiter
-from tenants.db.books import PoolLimits, cap_of
+from tenants.db.aio.waiting import Line, OnTheWay, Waiter
+from tenants.db.books import PoolLimits, cap_of, do_nothing
 from tenants.db.closing import shut
 from tenants.db.connection import CHECK_AFTER_IDLE
-from tenants.db.pool import COUNTERS, do_nothing
+from tenants.db.numbers import stats_of
 from tenants.errors import PoolClosed, PoolTimeout, TooManyRequests
 
 log = structlog.get_logger(__name__)
 
-# Seconds that a server is given to accept a connection and tell its database; to answer a check; to end what was abandoned.
+# Seconds that a server is given to accept a connection and tell its database; to end what was abandoned.
 OPEN_TIMEOUT = 5.0
-CHECK_TIMEOUT = 1.0
 CLEAN_TIMEOUT = 2.0
-
-
-@dataclass(slots=True, eq=False)
-class _Loan:
-    """What the pool knows of a connection that it made. Times are monotonic."""
-
-    alias: str
-    owner: str | None
-    expires_at: float
-    is_lent: bool = False
-    lent_at: float = 0.0
-    idle_since: float = 0.0
 
 
 class AsyncServerPool:
@@ -82,7 +69,7 @@ class AsyncServerPool:
         # Called when somebody must wait and `max_size` is below that of the limits: more may be leased.
         self.on_shortage: Callable[[], None] = do_nothing
         self._cap = limits.max_per_tenant
-        self._loans: dict[Connection, _Loan] = {}
+        self._loans: dict[Connection, Loan] = {}
         self._idle = Idle()
         # Every connection that the server may still hold: idle, lent, being opened, cleaned or closed. Above max_size only when
         # that was lowered, until enough have come back.
@@ -241,7 +228,7 @@ class AsyncServerPool:
             self._on_the_way.expect(loan.alias)
         self._spawn(self._clean(connection, loan, is_soon_back))
 
-    async def _clean(self, connection: Connection, loan: _Loan, is_on_the_way: bool) -> None:
+    async def _clean(self, connection: Connection, loan: Loan, is_on_the_way: bool) -> None:
         usable = False
         try:
             async with asyncio.timeout(CLEAN_TIMEOUT):
@@ -338,7 +325,7 @@ class AsyncServerPool:
         self, route: AsyncRoute, own: Connection | None, check: bool, former: Connection | None
     ) -> None:
         try:
-            if own is not None and check and await self._answers(own):
+            if own is not None and check and await answers(own):
                 connection = own
             else:
                 await self._make_place(own, former)
@@ -368,14 +355,6 @@ class AsyncServerPool:
         else:
             waiter.ready.cancel()
 
-    async def _answers(self, connection: Connection) -> bool:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT):
-                await connection.execute("SELECT 1")
-        except (psycopg.Error, OSError, TimeoutError):
-            return False
-        return True
-
     async def _make_place(self, dead: Connection | None, former: Connection | None) -> None:
         left = dead or former
         if left is None:
@@ -401,7 +380,7 @@ class AsyncServerPool:
         self._counters["connections_ms"] += round((now - started) * 1000)
         self.server_limit = connection.server_limit or self.server_limit
         is_former = route.owner is not None and self._is_former(route.owner)
-        self._loans[connection] = _Loan(route.alias, route.owner, 0.0 if is_former else now + lifetime)
+        self._loans[connection] = Loan(route.alias, route.owner, 0.0 if is_former else now + lifetime)
         return connection
 
     # --- Idle connections --------------------------------------------------------------------------------------------------
@@ -426,7 +405,7 @@ class AsyncServerPool:
         """Close idle connections: all of them, or one owner's. Returns how many."""
         return self._drop(lambda loan: owner is None or loan.owner == owner)
 
-    def _drop(self, is_unwanted: Callable[[_Loan], bool], most: int | None = None) -> int:
+    def _drop(self, is_unwanted: Callable[[Loan], bool], most: int | None = None) -> int:
         dropped = [connection for connection in self._idle if is_unwanted(self._loans[connection])][:most]
         for connection in dropped:
             self._idle.remove(connection)
@@ -520,15 +499,14 @@ class AsyncServerPool:
             await asyncio.sleep(0.02)
 
     def get_stats(self) -> dict[str, int]:
-        """Counters since the start and gauges of now, with psycopg_pool's keys; `connections_stolen` is ours."""
-        return {
-            "pool_min": 0,
-            "pool_max": self.max_size,
-            "pool_size": self._size,
-            "pool_available": len(self._idle),
-            "requests_waiting": len(self._line),
-            **{key: self._counters[key] for key in COUNTERS},
-        }
+        """Gauges of now, and counters since the start; see tenants.db.numbers."""
+        return stats_of(
+            max_size=self.max_size,
+            size=self._size,
+            available=len(self._idle),
+            waiting=len(self._line),
+            counters=self._counters,
+        )
 
     @property
     def running(self) -> int:

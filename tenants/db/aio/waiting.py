@@ -10,19 +10,9 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from tenants.db.aio.books import AsyncRoute
 from tenants.db.aio.connection import Connection
-
-
-class AsyncRoute(Protocol):
-    """Where a connection leads: `alias` decides who may reuse it, `owner` whose cap it counts against (None: nobody's)."""
-
-    @property
-    def alias(self) -> str: ...
-    @property
-    def owner(self) -> str | None: ...
-    async def connect(self) -> Connection: ...
 
 
 @dataclass(slots=True, eq=False)
