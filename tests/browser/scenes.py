@@ -194,5 +194,6 @@ OPERATOR: dict[str, Scene] = {
     "admin-tenants": on_control("/admin/tenants/tenant/"),
     "admin-servers": on_control("/admin/tenants/server/"),
     "admin-jobs": on_control("/admin/tenants/jobsummary/"),
+    "admin-pools": on_control("/admin/pools/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }
