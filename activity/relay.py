@@ -68,8 +68,9 @@ def relay(ref: Ref) -> Relayed:
             if openings > MAX_OPENINGS:
                 raise
             log.info("segment_ends", reason=reason.message)
-            segments.open_segment(ref, by_conflict=isinstance(reason, SequenceConflict))
-            continue
+            if segments.open_segment(ref, by_conflict=isinstance(reason, SequenceConflict)):
+                continue
+            count = None
         if count is None:
             # Another relay is appending. It looks at the outbox again after that, and our numbers are committed: it will see them.
             emptied = False

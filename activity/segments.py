@@ -56,19 +56,21 @@ def locked_head() -> LogHead:
     return head
 
 
-def open_segment(ref: Ref, *, by_conflict: bool = False) -> None:
+def open_segment(ref: Ref, *, by_conflict: bool = False) -> bool:
     """Open the next segment, behind whatever the log has. Rows that were numbered and not acknowledged lose their numbers.
 
-    Nothing happens when another relay has just done so, unless a conflict shows that it didn't help. Waits for whoever appends.
+    Nothing happens when another relay has just done so, unless a conflict shows that it didn't help. Returns False while another appends.
     Raises LogUnavailable, and SegmentEnded when the log changes meanwhile.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:  # in the order in which the relay takes both locks
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [APPENDING])
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [APPENDING])
+            if not cursor.fetchone()[0]:
+                return False
         head = locked_head()
         here = route(ref)
         if not by_conflict and head.route == here and activity_log.end_of_run(ref, after=head.seq) == head.seq:
-            return
+            return True
         number, previous, reason = _what_is_before(ref, head, here)
         sealed = previous[0] if previous else head.first - 1
         OutboxEvent.objects.filter(seq__isnull=False).update(seq=None, hash=None)
@@ -85,6 +87,7 @@ def open_segment(ref: Ref, *, by_conflict: bool = False) -> None:
         LogHead.objects.update(seq=found, appended=found, first=head.first, hash=end, segment=number, route=here)
     tell = log.warning if found > sealed else log.info
     tell("log_segment_opened", segment=number, first=opening.first, adopted=found - sealed, reason=reason)
+    return True
 
 
 def _what_is_before(ref: Ref, head: LogHead, here: str) -> tuple[int, tuple[int, str] | None, Reason]:

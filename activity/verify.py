@@ -110,7 +110,14 @@ def entries(documents: Sequence[Document]) -> Iterator[Entry]:
             own = canonical(document)
         except (TypeError, ValueError, KeyError, AttributeError):  # nothing that was ever recorded
             own = b""
+        if type(stored) is not bytes or type(link) is not bytes:
+            stored, link = _bytes(stored), _bytes(link)
         yield Entry(document.get("seq"), document.get("id"), own, stored, link)
+
+
+def _bytes(value: Any) -> bytes | None:
+    """What was stored, if it is of the type that is stored; anything else fits nothing."""
+    return value if value is None or isinstance(value, bytes) else b""
 
 
 def _beyond(ref: Ref) -> Bad | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -102,7 +102,7 @@ def _entries(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Entry]:
         event_id = event.get("id") if isinstance(event, dict) else None
         own = canonical(event) if isinstance(event, dict) else b""
         bytes_of = stored.encode() if isinstance(stored, str) else b""
-        yield Entry(seq, cast(str | None, event_id), own, bytes_of, _hex(line.get("hash")))
+        yield Entry(seq, event_id, own, bytes_of, _hex(line.get("hash")))
 
 
 def _hex(value: Any) -> bytes:

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     """An event as it is found: its fields as canonical bytes, and the bytes and the hash that were stored with it."""
 
     seq: Any
-    id: str | None
+    id: Any
     own: bytes
     stored: bytes | None
     hash: bytes | None
@@ -105,7 +105,8 @@ class Walk:
         expected, why = self.position, self._why(entry, following)
         missing = why in {"deleted", "truncated"}
         is_beyond = isinstance(entry.seq, int) and (entry.seq < expected or expected > self.last)
-        self.bad = Bad(entry.seq if is_beyond else expected, None if missing else entry.id, why)
+        event_id = None if missing or entry.id is None else str(entry.id)
+        self.bad = Bad(entry.seq if is_beyond else expected, event_id, why)
 
     def _why(self, entry: Entry, following: Entry | None) -> Why:
         expected = self.position
@@ -116,8 +117,10 @@ class Walk:
         claimed = self._claimed(entry)
         behind = following and self._claimed(following)
         if claimed is not None and claimed != expected:
-            is_moved_up = claimed == expected + 1 and behind in {expected + 2, None}
-            return "deleted" if is_moved_up else "reordered"
+            if claimed == expected + 1 and behind in {expected + 2, None}:
+                return "deleted"  # and the gap was closed
+            is_copy = claimed < expected and behind == expected
+            return "inserted" if is_copy else "reordered"
         if behind == expected:
             return "inserted"
         is_consistent = entry.own == entry.stored and entry.hash == sha256(self.link + entry.own).digest()
@@ -126,7 +129,7 @@ class Walk:
     def _claimed(self, entry: Entry) -> int | None:
         """The number under which an event was signed, by its hash, else by its stored bytes; None when neither tells."""
         if entry.hash:
-            for stretch in self._stretches[max(0, self._index - 1) : self._index + 2]:
+            for stretch in self._stretches:
                 prints, mark = stretch.prints, entry.hash[:PRINT]
                 offset = prints.find(mark)
                 while offset % PRINT and offset > 0:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
 from django.db import transaction
 
 from activity import log, outbox, segments, selectors, services
