@@ -156,24 +156,13 @@ def beyond(ref: Ref, last: int) -> Document | None:
 
 
 def stored(ref: Ref, *, first: int, last: int) -> Iterator[list[Document]]:
-    """The documents from `first` to `last` by number, as they are stored but for what the tenant is found by. Raises LogUnavailable.
-
-    In portions of READ_AT_ONCE numbers, each one question that an index answers.
-    """
-    without = {"_id": 0, "tenant": 0, "terms": 0}
+    """The documents from `first` to `last` by number, whole, in portions of READ_AT_ONCE numbers. Raises LogUnavailable."""
     for start in range(first, last + 1, READ_AT_ONCE):
         portion = {"$gte": start, "$lt": min(start + READ_AT_ONCE, last + 1)}
         with mongo.reachable():
-            found = mongo.events().find({"tenant": ref.id, "seq": portion}, without, sort=[("seq", ASCENDING)])
+            found = mongo.events().find({"tenant": ref.id, "seq": portion}, sort=[("seq", ASCENDING)])
             documents = list(found.batch_size(READ_AT_ONCE).max_time_ms(PORTION_TIMEOUT))
         yield documents
-
-
-def get(ref: Ref, event_id: UUID) -> Document | None:
-    """One event as the API shows it, or None. Raises LogUnavailable."""
-    with mongo.reachable():
-        document = mongo.events().find_one({"_id": _key(ref, event_id)}, max_time_ms=READ_TIMEOUT)
-    return None if document is None else item(document)
 
 
 def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int, first: int = 1) -> Page[Document]:

@@ -40,11 +40,11 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), left(pg_walfil
 
 
 def route(ref: Ref) -> str:
-    """Where the database of the active tenant (or control), `ref`, is: epoch, cluster and timeline."""
+    """Whose the database of the active tenant (or control), `ref`, is, and where: id, epoch, cluster and timeline."""
     with connection.cursor() as cursor:
         cursor.execute(_ROUTE)
         cluster, timeline = cursor.fetchone()
-    return f"{ref.epoch if isinstance(ref, TenantRef) else 0}/{cluster}/{int(timeline, 16)}"
+    return f"{ref.id}/{ref.epoch if isinstance(ref, TenantRef) else 0}/{cluster}/{int(timeline, 16)}"
 
 
 def locked_head() -> LogHead:

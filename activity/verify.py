@@ -102,9 +102,13 @@ def begin(proven: Sequence[Stretch], first: int, saved: Mapping[str, Any]) -> Wa
 
 
 def entries(documents: Sequence[Document]) -> Iterator[Entry]:
-    """What the walk looks at, from documents of the log; they are used up by it."""
+    """What the walk looks at, from documents of the log; of these, the event's own fields are left."""
     for document in documents:
-        stored, link = document.pop("canonical", None), document.pop("hash", None)
+        take = document.pop
+        take("_id")
+        take("tenant")
+        take("terms", None)
+        stored, link = take("canonical", None), take("hash", None)
         try:
             document["at"] = moment_text(document["at"])
             own = canonical(document)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -81,13 +80,12 @@ def test_verify_against_a_bare_read(long_log: TenantRef) -> None:
     with context.use_tenant(long_log):
         last = LogHead.objects.get().appended
         assert verify(long_log).checked == last >= COUNT
-        ratios, rates = [], []
-        for _ in range(ROUNDS):
-            read, verified = seconds(lambda: bare_read(long_log, last)), seconds(lambda: verify(long_log))
-            ratios.append(read / verified)
-            rates.append(last / verified)
-    ratio = statistics.median(ratios)
+        reads, verified = [], []
+        for _ in range(ROUNDS):  # in turns, so that what else the machine does falls on both
+            reads.append(seconds(lambda: bare_read(long_log, last)))
+            verified.append(seconds(lambda: verify(long_log)))
+    ratio = min(reads) / min(verified)
     print(
-        f"\nverify: {statistics.median(rates):,.0f} events/s, {ratio:.2f}x a bare read ({COUNT:,} events, {ROUNDS} rounds)"
+        f"\nverify: {last / min(verified):,.0f} events/s, {ratio:.2f}x a bare read ({COUNT:,} events, best of {ROUNDS} rounds)"
     )
     assert ratio >= LEAST
