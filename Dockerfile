@@ -19,7 +19,7 @@ COPY . .
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data STATIC_ROOT=/static PORT=8000
 # Settings ask for these; collecting files uses none of them, and none of them stays in the image.
-RUN SECRET_KEY=build CREDENTIALS_KEYS=build CONTROL_DATABASE_URL=postgres://build/build \
+RUN SECRET_KEY=build CREDENTIALS_KEYS=build ACTIVITY_SIGNING_KEYS=build CONTROL_DATABASE_URL=postgres://build/build \
     MONGO_URL=mongodb://build/build REDIS_URL=redis://build \
     python manage.py collectstatic --no-input
 USER tenantry

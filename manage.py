@@ -19,7 +19,7 @@ def use_environment_of_up() -> None:
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    if sys.argv[1:2] in (["up"], ["doctor"]):  # they must run where the environment isn't complete
+    if sys.argv[1:2] in (["up"], ["doctor"], ["activity_verify"]):  # they must run where the environment isn't complete
         os.environ["TENANTRY_SETTINGS"] = os.environ["DJANGO_SETTINGS_MODULE"]
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings_bare"
     else:

@@ -89,8 +89,8 @@ def _ref(slug: str) -> Ref | None:
 def _page(ref: Ref, before: int | None) -> dict[str, Any]:
     """Up to PAGE events, newest first, that come before the number `before`."""
     with context.use(ref):
-        head = LogHead.objects.values_list("appended", flat=True).first() or 0
+        first, head = LogHead.objects.values_list("first", "appended").first() or (1, 0)
     last = head if before is None else min(before - 1, head)
     events = LoggedEvent.objects.for_tenant(ref).filter(seq__gt=last - PAGE, seq__lte=last).order_by("-seq")
     rows = [{"event": event, "data": orjson.dumps(event.data, default=str).decode()} for event in events]
-    return {"rows": rows, "head": head, "older": last - PAGE + 1 if last > PAGE else None}
+    return {"rows": rows, "head": head, "older": last - PAGE + 1 if last - PAGE >= first else None}

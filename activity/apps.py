@@ -7,4 +7,4 @@ class ActivityConfig(AppConfig):
     name = "activity"
 
     def ready(self) -> None:
-        from activity import receivers  # noqa: F401  connects them
+        from activity import checks, receivers  # noqa: F401  registers and connects them

@@ -4,7 +4,9 @@ ActivityError
 ├── EventInvalid           an event, or one of a batch, can't be recorded as it is
 ├── NotInTransaction       an event was recorded outside the transaction of the change it tells of
 ├── LogUnavailable         MongoDB is away; what was recorded is safe in the outbox
-└── SequenceConflict       MongoDB holds another event under a number, or another number for an event
+├── SequenceConflict       MongoDB holds another event under a number, or another number for an event
+├── SegmentEnded           the chain's segment doesn't fit this database any more, and a new one must be opened
+└── RetentionInvalid       a tenant asked to keep its events for longer than its plan does, or not at all
 """
 
 from __future__ import annotations
@@ -60,3 +62,21 @@ class SequenceConflict(ActivityError):
         self.event_id = event_id
         self.seq = seq
         self.found = found
+
+
+class SegmentEnded(ActivityError):
+    """Raised when a segment of the chain can't go on: the route has changed, or the log is ahead of Postgres. The relay opens a new one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The chain goes on in a new segment: {reason}.")
+        self.reason = reason
+
+
+class RetentionInvalid(ActivityError):
+    """Raised when a number of days can't be a tenant's retention. `errors` has the sentence by field."""
+
+    status = 422
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.errors = {"keep_days": [sentence]}

@@ -36,3 +36,12 @@ class Event:
     def data(self) -> dict[str, Any]:
         """The facts of this kind of event by field name."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "target"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRetentionChanged(Event):
+    """The tenant keeps its events for another number of days; None: for as long as its plan does."""
+
+    action: ClassVar[str] = "activity.retention_changed"
+    former: int | None
+    days: int | None

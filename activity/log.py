@@ -6,7 +6,7 @@ index answers; the rest is tested here. The server never sorts or counts more th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +16,8 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, ExecutionTimeout
 
 from activity import mongo
+from activity.canonical import moment_text
+from activity.chain.links import canonical
 from activity.errors import LogUnavailable, SequenceConflict
 from activity.search import Condition, Query, terms_of
 from tenants.pages import Page, decode_cursor, encode_cursor
@@ -34,7 +36,11 @@ COMMON: Final = 0.05  # of the events in a range; a token found more often than 
 READ_TIMEOUT: Final = 2_000  # milliseconds
 IDS_AT_ONCE: Final = 100
 PURGED_AT_ONCE: Final = 500
+READ_AT_ONCE: Final = 1_000
+PORTION_TIMEOUT: Final = 10_000  # milliseconds
 
+# What a document has besides the event: to find it by, and to prove it by.
+_BESIDE: Final = frozenset({"_id", "tenant", "terms", "canonical", "hash"})
 _DUPLICATE_KEY: Final = 11000
 FIELDS: Final = ("id", "seq", "at", "action", "actor", "target", "source", "request_id", "ip", "data")
 
@@ -43,7 +49,7 @@ FIELDS: Final = ("id", "seq", "at", "action", "actor", "target", "source", "requ
 
 
 def append(ref: Ref, events: Sequence[Mapping[str, Any]]) -> None:
-    """Append events in their normal form, with their `seq`, in the order given; returns when a majority has all of them.
+    """Append events in their normal form, with `seq` and `hash`, in the order given; returns when a majority has all of them.
 
     To append an event again changes nothing. What fails on the way leaves a beginning of them in the log, never one behind a gap. Raises
     LogUnavailable, after which any beginning may be there, and SequenceConflict.
@@ -98,30 +104,74 @@ def purge(ref: Ref) -> int:
                 first = left["seq"]
 
 
+def remove_before(ref: Ref, first: int) -> int:
+    """Remove the events below the number `first`, range by range, the oldest first; returns how many. Raises LogUnavailable."""
+    removed = 0
+    with mongo.reachable():
+        while True:
+            oldest = mongo.events().find_one(
+                {"tenant": ref.id, "seq": {"$lt": first}}, {"seq": 1}, sort=[("seq", ASCENDING)]
+            )
+            if oldest is None:
+                return removed
+            for start in range(oldest["seq"], first, PURGED_AT_ONCE):
+                portion = {"$gte": start, "$lt": min(start + PURGED_AT_ONCE, first)}
+                removed += mongo.events().delete_many({"tenant": ref.id, "seq": portion}).deleted_count
+
+
 # --- Reading ---------------------------------------------------------------------------------------------------------------
 
 
 def existing_ids(ref: Ref, ids: Collection[UUID]) -> set[UUID]:
     """Those of the ids that the log has. Raises LogUnavailable."""
+    return set(numbers_of(ref, ids))
+
+
+def numbers_of(ref: Ref, ids: Collection[UUID]) -> dict[UUID, int]:
+    """The number of each of the ids that the log has. Raises LogUnavailable."""
     keys = {_key(ref, event_id): event_id for event_id in ids}
     with mongo.reachable():
-        return {keys[key] for key in _numbers(ref, list(keys))}
+        return {keys[key]: seq for key, seq in _numbers(ref, list(keys)).items()}
 
 
-def get(ref: Ref, event_id: UUID) -> Document | None:
-    """One event as the API shows it, or None. Raises LogUnavailable."""
+def end_of_run(ref: Ref, *, after: int) -> int:
+    """The last number of those that follow `after` without a gap; `after` when the log has not even the next. Raises LogUnavailable."""
+    while True:
+        portion = {"tenant": ref.id, "seq": {"$gt": after, "$lte": after + READ_AT_ONCE}}
+        with mongo.reachable():
+            found = mongo.events().find(portion, {"_id": 0, "seq": 1}).max_time_ms(PORTION_TIMEOUT)
+            numbers = {document["seq"] for document in found}
+        end = after
+        while end + 1 in numbers:
+            end += 1
+        if end < after + READ_AT_ONCE:
+            return end
+        after = end
+
+
+def beyond(ref: Ref, last: int) -> Document | None:
+    """A document with a number higher than `last`, if the log has one. Raises LogUnavailable."""
     with mongo.reachable():
-        document = mongo.events().find_one({"_id": _key(ref, event_id)}, max_time_ms=READ_TIMEOUT)
-    return None if document is None else item(document)
+        return mongo.events().find_one({"tenant": ref.id, "seq": {"$gt": last}}, {"_id": 0, "seq": 1, "id": 1})
 
 
-def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int) -> Page[Document]:
-    """The next events that the query asks for, of those numbered up to `head`. Raises BadCursor and LogUnavailable.
+def stored(ref: Ref, *, first: int, last: int) -> Iterator[list[Document]]:
+    """The documents from `first` to `last` by number, whole, in portions of READ_AT_ONCE numbers. Raises LogUnavailable."""
+    for start in range(first, last + 1, READ_AT_ONCE):
+        portion = {"$gte": start, "$lt": min(start + READ_AT_ONCE, last + 1)}
+        with mongo.reachable():
+            found = mongo.events().find({"tenant": ref.id, "seq": portion}, sort=[("seq", ASCENDING)])
+            documents = list(found.batch_size(READ_AT_ONCE).max_time_ms(PORTION_TIMEOUT))
+        yield documents
+
+
+def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int, first: int = 1) -> Page[Document]:
+    """The next events that the query asks for, of those numbered from `first` to `head`. Raises BadCursor and LogUnavailable.
 
     `next` is None at the end of the log. A page may be short, or even empty, and still have a `next`: then the work that a page may cost
     was used up before it was full.
     """
-    walk = _Walk(ref, head=head, query=query, cursor=cursor)
+    walk = _Walk(ref, first=first, head=head, query=query, cursor=cursor)
     with mongo.reachable():
         walk.run(limit)
     return Page(walk.found, None if walk.at_end else encode_cursor(walk.position))
@@ -147,16 +197,17 @@ class _Driver:
 class _Walk:
     """A walk through the numbers, from the cursor on, in ranges that widen as long as they hold little."""
 
-    def __init__(self, ref: Ref, *, head: int, query: Query, cursor: str | None) -> None:
+    def __init__(self, ref: Ref, *, first: int, head: int, query: Query, cursor: str | None) -> None:
         self.ref = ref
+        self.first = first
         self.head = head
         self.query = query
         self.newest = query.order == "newest"
         # The first number that hasn't been looked at.
-        self.position = head if self.newest else 1
+        self.position = head if self.newest else first
         if cursor:
             (position,) = decode_cursor(cursor, int)
-            self.position = min(position, head) if self.newest else max(position, 1)
+            self.position = min(position, head) if self.newest else max(position, first)
         self.found: list[Document] = []
         self.conditions = sorted(query.conditions(), key=lambda condition: condition.rank)
         self.drivers = [_Driver(condition, FIRST_WIDTH) for condition in self.conditions] or [
@@ -167,7 +218,7 @@ class _Walk:
 
     @property
     def at_end(self) -> bool:
-        return self.position < 1 if self.newest else self.position > self.head
+        return self.position < self.first if self.newest else self.position > self.head
 
     def run(self, limit: int) -> None:
         documents = questions = 0
@@ -202,7 +253,7 @@ class _Walk:
     def _step(self, driver: _Driver, wanted: int) -> list[Document]:
         """The documents of the next range, in order; moves on to its end, or to where `wanted` documents were reached."""
         if self.newest:
-            first, last = max(1, self.position - driver.width + 1), self.position
+            first, last = max(self.first, self.position - driver.width + 1), self.position
         else:
             first, last = self.position, min(self.head, self.position + driver.width - 1)
         terms = driver.condition.terms if driver.condition else (None,)
@@ -249,9 +300,23 @@ def _key(ref: Ref, event_id: UUID | str) -> str:
 
 
 def _stored(ref: Ref, event: Mapping[str, Any]) -> Document:
-    """The document of an event. Two tenants may have an event of the same id, so the key has both."""
-    at = datetime.fromisoformat(event["at"]).astimezone(UTC)
-    return {"_id": _key(ref, event["id"]), "tenant": ref.id, **event, "at": at, "terms": terms_of(event)}
+    """The document of an event. Two tenants may have an event of the same id, so the key has both.
+
+    The bytes that its hash is made of are kept beside the fields, so that each can be held against the other.
+    """
+    fields = {name: value for name, value in event.items() if name != "hash"}
+    document = {"_id": _key(ref, event["id"]), "tenant": ref.id, **fields, "terms": terms_of(event)}
+    document |= {"canonical": canonical(fields), "at": datetime.fromisoformat(event["at"]).astimezone(UTC)}
+    if "hash" in event:
+        document["hash"] = bytes(event["hash"])
+    return document
+
+
+def fields_of(document: Mapping[str, Any]) -> Document:
+    """The event of a document in its normal form: what its hash is made of."""
+    event = {name: value for name, value in document.items() if name not in _BESIDE}
+    event["at"] = moment_text(event["at"])
+    return event
 
 
 def _numbers(ref: Ref, keys: Sequence[str]) -> dict[str, int]:

@@ -12,12 +12,16 @@ from tenants.refs import Ref
 
 
 class OutboxEvent(models.Model):
-    """An event that isn't in the log yet. `id` is the order of recording; `seq` the number in the log, once the relay gave it one."""
+    """An event that isn't in the log yet. `id` is the order of recording; `seq` the number in the log, once the relay gave it one.
+
+    `hash`, given with it, ties the event to the one before (activity.chain).
+    """
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
     document = models.JSONField()
     seq = models.BigIntegerField(null=True)
+    hash = models.BinaryField(null=True)
     recorded_at = models.DateTimeField(db_default=Now())
 
     # What is about to be deleted must be what is there.
@@ -38,7 +42,8 @@ class OutboxEvent(models.Model):
 class LogHead(models.Model):
     """How far the log goes, in one row: `seq` is the last number given, `appended` the last one that MongoDB has acknowledged.
 
-    All events up to `appended` are in the log, without a gap; readers go no further.
+    All events from `first` to `appended` are in the log, without a gap; readers go no further. What was before `first` has left it by age.
+    `hash` is the link of event `seq`. `route` is where the tenant's database was when the chain's segment, number `segment`, was opened.
     """
 
     ID: ClassVar[int] = 1
@@ -46,6 +51,12 @@ class LogHead(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=ID)
     seq = models.BigIntegerField(default=0)
     appended = models.BigIntegerField(default=0)
+    first = models.BigIntegerField(default=1, db_default=1)
+    hash = models.BinaryField(default=bytes, db_default=b"")
+    segment = models.PositiveIntegerField(default=0, db_default=0)
+    route = models.CharField(max_length=100, blank=True, default="", db_default="")
+    # Days for which the tenant itself keeps events; None: as long as its plan does.
+    keep_days = models.PositiveIntegerField(null=True)
 
     # An event is to be seen at once, not when a replica has heard of it.
     reads_from_primary: ClassVar[bool] = True
@@ -55,6 +66,50 @@ class LogHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.appended} of {self.seq}"
+
+
+class Statement(models.Model):
+    """A signed statement about the log. What it says is in its bytes alone; the columns are to find it by."""
+
+    statement = models.BinaryField()
+    key = models.CharField(max_length=100)
+    signature = models.BinaryField()
+    at = models.DateTimeField(db_default=Now())
+
+    reads_from_primary: ClassVar[bool] = True
+
+    class Meta:
+        abstract = True
+
+
+class LogSegment(Statement):
+    """A segment of the chain: a new one begins where the log and this database may have parted (another route, a restore)."""
+
+    number = models.PositiveIntegerField(primary_key=True)
+    first = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"segment {self.number} from {self.first}"
+
+
+class LogCheckpoint(Statement):
+    """The chain's hash after `last`. The newest one grows until it spans enough; `at` is when it last grew, `opened_at` when it began.
+
+    It stays when its events leave the log by age; its `prints` (the beginnings of their links) go with them.
+    """
+
+    last = models.BigIntegerField(primary_key=True)
+    first = models.BigIntegerField()
+    segment = models.PositiveIntegerField()
+    hash = models.BinaryField()
+    prints = models.BinaryField(default=bytes)
+    opened_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="log_checkpoint_at")]
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
 
 
 class KnownEvent(models.Model):

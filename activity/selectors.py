@@ -23,7 +23,8 @@ def event_page(
     ref: Ref, query: Query, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
 ) -> Page[dict[str, Any]]:
     """A page of the log of the active tenant (or control), `ref`. Raises BadCursor and LogUnavailable."""
-    return activity_log.page(ref, head=events_total(ref), query=query, cursor=cursor, limit=limit)
+    first, last = log_bounds(ref)
+    return activity_log.page(ref, first=first, head=last, query=query, cursor=cursor, limit=limit)
 
 
 def latest(
@@ -38,10 +39,16 @@ def latest(
 
 
 def events_total(ref: Ref) -> int:
-    """How many events the log of the active tenant (or control) has, which is also the number of the last one."""
+    """How many events the log of the active tenant (or control) has."""
+    first, last = log_bounds(ref)
+    return last - first + 1
+
+
+def log_bounds(ref: Ref) -> tuple[int, int]:
+    """The numbers of the first and the last event in the log of the active tenant (or control); (1, 0) when there is none."""
     if ref.alias != current().alias:
         raise ValueError(f"The log of {ref} is read while {current()} is active.")
-    return LogHead.objects.values_list("appended", flat=True).first() or 0
+    return LogHead.objects.values_list("first", "appended").first() or (1, 0)
 
 
 def event_get(event_id: UUID) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ SENTENCES: Final = {
     "job.succeeded": "The job {kind} succeeded",
     "job.failed": "The job {kind} failed",
     "job.cancelled": "{actor} cancelled the job {kind}",
+    "activity.retention_changed": "{actor} changed for how long events are kept",
 }
 SYMBOLS: Final = {
     "tenant": "building",
@@ -41,6 +42,7 @@ SYMBOLS: Final = {
     "session": "login",
     "token": "key",
     "job": "player-play",
+    "activity": "history",
 }
 
 

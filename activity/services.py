@@ -20,7 +20,7 @@ from activity.selectors import event_get
 from tenants.ids import new_id
 
 # Tenantry's own events can't be sent in from outside.
-RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.")
+RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.", "activity.")
 KNOWN_FOR: Final = timedelta(days=7)
 
 

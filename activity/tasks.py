@@ -8,7 +8,7 @@ import structlog
 from celery import shared_task
 from django.db import DatabaseError
 
-from activity import mongo, services, sweep
+from activity import mongo, retention, services, sweep
 from activity import relay as relays
 from activity.errors import LogUnavailable
 from tenants import context, metrics
@@ -56,3 +56,13 @@ def prune_known(**_: Any) -> None:
                 services.known_events_prune()
         except DatabaseError as error:
             log.warning("prune_failed", tenant=ref.slug, error=type(error).__name__)
+
+
+@shared_task(base=TenantTask, name="activity.prune_log")
+def prune_log(**_: Any) -> int:
+    """Remove what is older than the tenant keeps its events. While MongoDB is away it waits for the next day."""
+    try:
+        return retention.log_prune(context.current())
+    except LogUnavailable as error:
+        log.warning("prune_waits", reason=error.reason)
+        return 0

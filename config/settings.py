@@ -28,6 +28,9 @@ DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / ".local")))
 # Whatever signs (sessions, reset links, signed ids) uses a key derived for the tenant that is active.
 SECRET_KEY = TenantSecretKey(env.text("SECRET_KEY"))
 CREDENTIALS_KEYS = env.text("CREDENTIALS_KEYS")  # "id:base64 of 32 bytes", the first one encrypts, all decrypt
+ACTIVITY_SIGNING_KEYS = env.text(
+    "ACTIVITY_SIGNING_KEYS"
+)  # "id:base64 of 32 bytes", Ed25519: the first signs, all verify
 
 # --- Hosts ---------------------------------------------------------------------------------------------------------------
 
@@ -47,6 +50,7 @@ INSTALLED_APPS = [
     "tenants",  # first: it installs the connection handler before any model is imported
     "activity",
     "activity.jobs",
+    "activity.proof",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -265,6 +269,11 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# --- The activity log ----------------------------------------------------------------------------------------------------
+
+# Days for which a plan keeps events; None: for ever. A tenant may keep them for less long.
+ACTIVITY_RETENTION: dict[str, int | None] = {"free": 90, "team": 400, "business": None}
+
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 
 JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
@@ -311,6 +320,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "tenants.fan_out",
         "kwargs": {"task": "jobs.prune"},
         "schedule": crontab(hour="4", minute="10"),
+    },
+    "activity.prune_log": {
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "activity.prune_log"},
+        "schedule": crontab(hour="2", minute="40"),
     },
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
     "accounts.prune": {

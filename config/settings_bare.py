@@ -1,4 +1,5 @@
-"""Settings for the commands that run where the environment isn't complete: `up` makes one, `doctor` examines it.
+"""Settings for the commands that run where the environment isn't complete: `up` makes one, `doctor` examines it,
+and `activity_verify` needs none.
 
 The real settings (TENANTRY_SETTINGS names their module) when the environment has all that they need, and otherwise just
 enough for Django to find the command.
@@ -15,6 +16,6 @@ try:
     globals().update({name: value for name, value in vars(settings).items() if name.isupper()})
 except ImproperlyConfigured as error:
     SETTINGS_ERROR = str(error)
-    INSTALLED_APPS = ["tenants"]
+    INSTALLED_APPS = ["tenants", "activity.proof"]
     DATABASES = {"default": {"ENGINE": "tenants.unbound"}, "control": {"ENGINE": "tenants.unbound"}}  # both refuse
     TIME_ZONE = "UTC"

@@ -12,6 +12,7 @@ from accounts.access import read_access, write_access
 from accounts.views import dashboard, members, outbox, settings, sign_in, tokens, transfers
 from activity import views as activity
 from activity.jobs import views as jobs
+from activity.proof import views as proof
 from config.api import tenant_api
 
 handler400 = "accounts.views.errors.bad_request"
@@ -36,6 +37,14 @@ urlpatterns = [
     path("invitations/<uuid:invitation_id>/revoke", members.invitation_revoke, name="invitation_revoke"),
     # activity is below accounts, so its pages can't import who may see them.
     path("activity", read_access("activity.read")(activity.activity), name="activity"),
+    path("activity/verify", read_access("activity.read")(proof.proof), name="activity_proof"),
+    path(
+        "activity/verify/start",
+        write_access("jobs.write")(proof.verification_start),
+        name="activity_verification_start",
+    ),
+    path("activity/verify/file", write_access("jobs.write")(proof.proof_file_start), name="activity_proof_file_start"),
+    path("activity/retention", write_access("tenant.write")(proof.retention_update), name="activity_retention_update"),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),

@@ -74,6 +74,7 @@ def _enter(servers: dict[str, Any], worker: str) -> None:
         REDIS_URL=f"{redis}/{number}",
         SECRET_KEY="a key for tests alone, which is long enough to please every check",
         CREDENTIALS_KEYS="test:dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=",
+        ACTIVITY_SIGNING_KEYS="test:c2lnbnNpZ25zaWduc2lnbnNpZ25zaWduc2lnbnNpZ24=",
         BASE_DOMAIN="localhost",
         TENANTRY_DEV="1",
         TENANT_APPS="taggit,tests.notes",

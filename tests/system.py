@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What this test run's own processes are told, and the system under test must find out for itself.
 OF_THE_TEST_RUN = {
     "CONTROL_DATABASE_URL", "TENANT_SERVERS", "MONGO_URL", "REDIS_URL", "SECRET_KEY", "CREDENTIALS_KEYS", "BASE_DOMAIN",
-    "TENANTRY_DEV", "TENANTRY_PROCESS", "DATA_DIR", "TENANT_APPS", "DJANGO_SETTINGS_MODULE",
+    "ACTIVITY_SIGNING_KEYS", "TENANTRY_DEV", "TENANTRY_PROCESS", "DATA_DIR", "TENANT_APPS", "DJANGO_SETTINGS_MODULE",
 }  # fmt: skip
 
 

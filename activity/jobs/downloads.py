@@ -16,7 +16,11 @@ from activity.jobs.spreadsheets import guarded
 from tenants.db.copying import copy_rows
 from tenants.streaming import streamed
 
-CONTENT_TYPES: Final = {".csv": "text/csv; charset=utf-8", ".ndjson": "application/x-ndjson"}
+CONTENT_TYPES: Final = {
+    ".csv": "text/csv; charset=utf-8",
+    ".ndjson": "application/x-ndjson",
+    ".json": "application/json",
+}
 
 _REPORT: Final = f"""
 COPY (

@@ -33,6 +33,7 @@ def variables(servers: EmbeddedServers, *, web_port: int, stream_port: int) -> d
         "REDIS_URL": servers.redis_url,
         "SECRET_KEY": folder.secret("secret_key"),
         "CREDENTIALS_KEYS": folder.secret("credentials_keys"),
+        "ACTIVITY_SIGNING_KEYS": folder.secret("activity_signing_keys"),
         "BASE_DOMAIN": BASE_DOMAIN,
         "WEB_URL": f"http://{BASE_DOMAIN}:{web_port}",
         "STREAM_URL": f"http://{BASE_DOMAIN}:{stream_port}",

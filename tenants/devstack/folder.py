@@ -129,6 +129,6 @@ class DataFolder:
 
 
 def _make_secret(name: str) -> str:
-    if name == "credentials_keys":
+    if name in {"credentials_keys", "activity_signing_keys"}:
         return "k1:" + base64.b64encode(secrets.token_bytes(32)).decode()
     return secrets.token_urlsafe(48 if name == "secret_key" else 24)

@@ -16,6 +16,8 @@ ROUTES = {
     "/api/v1/jobs/{job_id}/cancel": {"post"},
     "/api/v1/jobs/{job_id}/result": {"get"},
     "/api/v1/jobs/{job_id}/report": {"get"},
+    "/api/v1/activity/verify": {"get"},
+    "/api/v1/activity/verify/keys": {"get"},
     "/api/v1/members/{member_id}": {"get", "patch", "delete"},
     "/api/v1/invitations": {"get", "post"},
     "/api/v1/invitations/{invitation_id}": {"delete"},

@@ -87,6 +87,13 @@ def event_with_data(page: Page, stage: Stage) -> None:
     expect(page.locator(".data-json").first).to_be_visible()
 
 
+def verified(page: Page, stage: Stage) -> None:
+    """The log, verified."""
+    page.goto(f"{stage.tenant}/activity/verify")
+    page.get_by_role("button", name="Verify the whole log").click()
+    expect(page.get_by_text("Every event is as it was signed.")).to_be_visible()
+
+
 def new_token(page: Page, stage: Stage) -> None:
     """A token right after it was made."""
     people.create_token(page, stage.tenant, name="nightly export")
@@ -173,6 +180,7 @@ SIGNED_IN: dict[str, Scene] = {
     "activity": on_tenant("/activity"),
     "activity-event": event_with_data,
     "activity-nothing": on_tenant("/activity?action=no.such.action"),
+    "activity-verify": verified,
     "jobs-nothing": on_tenant("/jobs?state=failed"),
     "members-import": on_tenant("/members/import"),
     "members-import-refused": import_refused,

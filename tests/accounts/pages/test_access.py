@@ -13,7 +13,7 @@ from config import urls_tenant
 from tests.accounts.pages.conftest import SignedIn
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
-READABLE = ["/", "/members", "/activity", "/tokens", "/settings"]
+READABLE = ["/", "/members", "/activity", "/activity/verify", "/tokens", "/settings"]
 # Forms and the roles that may send them. A refusal is 403; anything else is the form's own answer.
 WRITABLE = {
     "/invitations": {"owner", "admin"},
@@ -24,6 +24,9 @@ WRITABLE = {
     f"/members/{NOBODY}/reactivate": {"owner", "admin"},
     f"/members/{NOBODY}/remove": {"owner", "admin"},
     "/settings/organisation": {"owner", "admin"},
+    "/activity/verify/start": {"owner", "admin"},
+    "/activity/verify/file": {"owner", "admin"},
+    "/activity/retention": {"owner", "admin"},
     "/tokens/create": {"owner", "admin", "member"},
     f"/tokens/{NOBODY}/revoke": {"owner", "admin", "member"},
     "/settings/profile": {"owner", "admin", "member", "viewer"},

@@ -1,0 +1,1 @@
+"""What people and programs see of the chain: verifying, proof files, public keys, retention."""
