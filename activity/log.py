@@ -15,9 +15,9 @@ from uuid import UUID
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, ExecutionTimeout
 
-from activity import mongo
+from activity import mongo, personal
 from activity.errors import LogUnavailable, SequenceConflict
-from activity.search import Condition, Query, terms_of
+from activity.search import Condition, Query
 from tenants.pages import Page, decode_cursor, encode_cursor
 from tenants.refs import Ref
 
@@ -46,10 +46,10 @@ def append(ref: Ref, events: Sequence[Mapping[str, Any]]) -> None:
     """Append events in their normal form, with their `seq`, in the order given; returns when a majority has all of them.
 
     To append an event again changes nothing. What fails on the way leaves a beginning of them in the log, never one behind a gap. Raises
-    LogUnavailable, after which any beginning may be there, and SequenceConflict.
+    LogUnavailable, after which any beginning may be there, SequenceConflict and SubjectKeysUnavailable.
     """
     mongo.ensure_indexes()
-    waiting = [_stored(ref, event) for event in events]
+    waiting = [_stored(ref, event, terms) for event, terms in zip(events, personal.terms(ref, events), strict=True)]
     with mongo.reachable():
         while waiting:
             try:
@@ -248,10 +248,10 @@ def _key(ref: Ref, event_id: UUID | str) -> str:
     return f"{ref.id}:{event_id}"
 
 
-def _stored(ref: Ref, event: Mapping[str, Any]) -> Document:
+def _stored(ref: Ref, event: Mapping[str, Any], terms: list[str]) -> Document:
     """The document of an event. Two tenants may have an event of the same id, so the key has both."""
     at = datetime.fromisoformat(event["at"]).astimezone(UTC)
-    return {"_id": _key(ref, event["id"]), "tenant": ref.id, **event, "at": at, "terms": terms_of(event)}
+    return {"_id": _key(ref, event["id"]), "tenant": ref.id, **event, "at": at, "terms": terms}
 
 
 def _numbers(ref: Ref, keys: Sequence[str]) -> dict[str, int]:
