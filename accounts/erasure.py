@@ -20,18 +20,23 @@ from tenants.context import current
 
 
 def subjects_of(subject: str) -> list[str]:
-    """What else is erased with this person: the address that a former member had, unless it is another member's by now.
+    """All that is erased with this person, as it is recorded, themselves first: of a former member also the address, unless it is
+    another member's by now.
 
     Raises ErasureRefused for whoever is still here, since the log must go on saying who did what, and LogUnavailable.
     """
     kind, _, identity = subject.partition(":")
-    if kind == "address" and _is_used(identity):
-        raise ErasureRefused("A member has this address. Remove them first, then erase them.")
+    if kind == "address":
+        if _is_used(identity):
+            raise ErasureRefused("A member has this address. Remove them first, then erase them.")
+        return [subject_of_address(identity)]
     if kind not in {"member", "operator"}:
-        return []
-    if User.objects.using("default").filter(pk=_uuid(identity)).exists():
+        return [subject]
+    person = _uuid(identity)
+    if User.objects.using("default").filter(pk=person).exists():
         raise ErasureRefused("They are still here. Remove them first, then erase them.")
-    return [subject_of_address(email) for email in _addresses(subject) if not _is_used(email)]
+    subject = f"{kind}:{person}"
+    return [subject, *(subject_of_address(email) for email in sorted(_addresses(subject)) if not _is_used(email))]
 
 
 def _is_used(email: str) -> bool:

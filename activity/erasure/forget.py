@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from django.db import connection
 
 from activity.erasure.signals import person_erased
 from activity.jobs import files
@@ -10,6 +14,8 @@ from activity.jobs.models import Job, JobProblem
 from activity.personal import ERASED
 from tenants import subject_keys
 from tenants.context import current
+
+KIND: Final = "activity.erase"  # the job's kind
 
 
 def forget(subjects: Collection[str]) -> None:
@@ -26,13 +32,18 @@ def forget(subjects: Collection[str]) -> None:
     person_erased.send(sender=forget, subjects=subjects)
 
 
-def is_underway(erasing: Job) -> bool:
-    """Whether a job that began before this one still runs: what it has read may be in the file that it will leave."""
-    return (
-        Job.objects.filter(state=Job.State.RUNNING, started_at__lte=erasing.started_at)
-        .exclude(kind=erasing.kind)
-        .exists()
-    )
+def moment() -> str:
+    """Now, by Postgres's clock, which the times of jobs are of."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now.isoformat()
+
+
+def is_underway(settled: str) -> bool:
+    """Whether a job that began before that moment still runs: what it has read may be in the file that it will leave."""
+    older = Job.objects.filter(state=Job.State.RUNNING, started_at__lte=datetime.fromisoformat(settled))
+    return older.exclude(kind=KIND).exists()
 
 
 def _forget_names(job: Job, subjects: Collection[str]) -> None:

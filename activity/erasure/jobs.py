@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from activity import reindex
 from activity.erasure import forget, index
-from activity.erasure.services import KIND
+from activity.erasure.forget import KIND
 from activity.errors import LogUnavailable
 from activity.jobs.errors import HandedBack
 from activity.jobs.kinds import job_kind
@@ -30,14 +30,15 @@ def activity_erase(run: Run, params: EraseParams) -> None:
     """Each part bears being done again. While MongoDB is away, or an older job still runs, it goes back and waits."""
     subject_keys.destroy(current(), params.subjects, by=f"{run.job.actor['type']}:{run.job.actor['id']}")
     try:
-        if "first" not in run.saved:
+        if "settled" not in run.saved:
             index.settle(current(), check=run.check)
-        with run.step():
-            forget.forget(params.subjects)
+            with run.step():
+                forget.forget(params.subjects)
+                run.saved = {"settled": forget.moment()}
         _take_out(run, params)
     except LogUnavailable as error:
         raise HandedBack(reason=error.reason) from error
-    if forget.is_underway(run.job):
+    if forget.is_underway(run.saved["settled"]):
         raise HandedBack(reason="a job that may have read what is erased still runs")
     with run.step():
         forget.forget(params.subjects)
@@ -54,4 +55,4 @@ def _take_out(run: Run, params: EraseParams) -> None:
             run.counts["events"] += reindex.reindex(current(), params.subjects, first, through)
             run.done = through
             first = through + 1
-            run.saved = {"first": first}
+            run.saved = {**run.saved, "first": first}

@@ -23,6 +23,7 @@ from activity.context import Actor, circumstances, recording_as
 from activity.erasure import forget, index
 from activity.erasure.errors import ErasureRefused
 from activity.erasure.events import MemberErased
+from activity.erasure.forget import KIND
 from activity.events import Target
 from activity.jobs.models import Job
 from activity.jobs.services import job_start
@@ -37,7 +38,6 @@ from tenants.refs import Ref
 
 log = structlog.get_logger(__name__)
 
-KIND: Final = "activity.erase"
 _SUBJECT: Final = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MAX_TYPE - 1}}}:[^\x00]{{1,{MAX_ID}}}")
 
 
@@ -50,8 +50,8 @@ def erase_subject(subject: str, *, by: Actor | None = None) -> Job:
     if not _SUBJECT.fullmatch(subject):
         raise ErasureRefused("Name the person as type:id, as the log does.", status=422)
     ref = context.current()
-    also: Sequence[str] = import_string(settings.ERASURE_SUBJECTS)(subject)
-    subjects = [subject_keys.digest(ref, each) for each in dict.fromkeys((subject, *also))]
+    whose: Sequence[str] = import_string(settings.ERASURE_SUBJECTS)(subject)
+    subjects = [subject_keys.digest(ref, each) for each in dict.fromkeys(whose)]
     around = circumstances() if by is None else replace(circumstances(), actor=by)
     with recording_as(around), transaction.atomic():
         _lock(subjects[0])
@@ -60,7 +60,7 @@ def erase_subject(subject: str, *, by: Actor | None = None) -> Job:
             return former
         job = job_start(kind=KIND, params={"subjects": subjects})
         if former is None and subjects[0] not in subject_keys.ledger(ref):
-            kind, _, identity = subject.partition(":")
+            kind, _, identity = whose[0].partition(":")
             target = Target(kind, identity) if kind in PEOPLE else Target("person", subjects[0])
             record(MemberErased(target=target, subjects=subjects))
         transaction.on_commit(partial(_destroy_now, ref, subjects, f"{around.actor.type}:{around.actor.id}"))

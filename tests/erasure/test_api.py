@@ -40,6 +40,16 @@ def test_whoever_is_still_here_is_refused(api: ApiOf, owner: User, member: User)
     assert api(owner).post("/activity/erasures", {"subject": f"address:{member.email}"}).status_code == 409
 
 
+def test_an_id_or_an_address_may_be_written_otherwise(api: ApiOf, owner: User) -> None:
+    asking = api(owner)
+    for one, other in (
+        ("address:Ada@Example.com", "address:ada@example.com"),
+        ("member:0190A1B2-0000-7000-8000-000000000001", "member:0190a1b2-0000-7000-8000-000000000001"),
+    ):
+        answers = [asking.post("/activity/erasures", {"subject": subject}).json() for subject in (one, other)]
+        assert answers[0]["id"] == answers[1]["id"]
+
+
 @pytest.mark.parametrize("subject", ["", "nobody", "User:7", "member:not-an-id", 7, None])
 def test_what_names_nobody_is_refused_by_its_field(api: ApiOf, owner: User, subject: object) -> None:
     answer = api(owner).post("/activity/erasures", {"subject": subject})

@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 
 from accounts.services.members import member_create, member_remove, member_rename
 from activity import mongo, selectors
@@ -15,6 +17,7 @@ from activity.jobs.services import job_start
 from activity.models import OutboxEvent
 from activity.search import Query
 from tenants import subject_keys
+from tenants.valkey import redis_client
 from tests.accounts.conftest import Api, ApiOf
 from tests.erasure.conftest import ADA, MARKER, Erasing, bystander, sent
 
@@ -136,3 +139,17 @@ def test_another_process_stops_to_show_it_within_two_seconds(erasing: Erasing) -
         names[name] = time.monotonic() - destroyed
     assert list(names) == [f"Ada {MARKER.title()}", "Erased"]  # the control: at first it is shown
     assert names[f"Ada {MARKER.title()}"] < 2
+
+
+def test_control_the_look_for_a_word_sees_each_place(erasing: Erasing) -> None:
+    """Without encryption, and with whatever else might leave a copy, the bytes are found."""
+    key = f"{erasing.ref.id}:cache:1:test"
+    redis_client().set(key, f"<p>{MARKER.upper()}</p>", ex=60)
+    default_storage.save("notes/copy.txt", ContentFile(MARKER))
+    subject_keys.destroy(erasing.ref, ["0" * 32], by=f"test:{MARKER}")
+    erasing.send(sent(personal=[]))
+    found = ["control tenants_erasure", "file", "tenant activity_outboxevent", f"valkey {key.encode()!r}"]
+    assert erasing.places() == found
+    erasing.relay()
+    assert {"mongo actor", "mongo data", "mongo terms"} <= set(erasing.places())
+    redis_client().delete(key)
