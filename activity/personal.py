@@ -266,7 +266,7 @@ class _Reader:
                 key.decrypt(blob[:_NONCE], blob[_NONCE:], _bound(self.ref, self.document, path, subject))
             )
         except (InvalidTag, binascii.Error, ValueError, _Unreadable):
-            log.warning("personal_unreadable", event=self.document["id"], path=path)
+            log.warning("personal_unreadable", event_id=self.document["id"], path=path)
             raise _Unreadable from None
 
 

@@ -221,9 +221,10 @@ def test_with_its_key_remembered_recording_is_one_statement_and_asks_control_not
     tenant: TenantRef, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(report(1))
-    monkeypatch.setattr(subject_keys, "_ask", None)  # it would fail
-    with recording_as(ADA), transaction.atomic(), django_assert_num_queries(1):
-        outbox.record(report(2))
+    with monkeypatch.context() as patched:
+        patched.setattr(subject_keys, "_ask", None)  # it would fail
+        with recording_as(ADA), transaction.atomic(), django_assert_num_queries(1):
+            outbox.record(report(2))
 
 
 def test_a_page_asks_control_once(tenant: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,9 +265,10 @@ def test_what_the_pool_raises_is_told_as_one_error(tenant: TenantRef, monkeypatc
             def getconn() -> Any:
                 raise psycopg.OperationalError("away")
 
-    monkeypatch.setattr(subject_keys, "connections", {"control": Away()})
-    with pytest.raises(SubjectKeysUnavailable):
-        subject_keys.find(tenant, ["0" * 32])
+    with monkeypatch.context() as patched:
+        patched.setattr(subject_keys, "connections", {"control": Away()})
+        with pytest.raises(SubjectKeysUnavailable):
+            subject_keys.find(tenant, ["0" * 32])
 
 
 def test_an_operators_event_keeps_its_key_when_its_change_is_rolled_back(tenants: dict[str, TenantRef]) -> None:
