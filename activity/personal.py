@@ -283,7 +283,7 @@ def terms(ref: Ref, events: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 def widened(ref: Ref, query: Query) -> Query:
     """The query, which finds an actor or target by their id also where that gave way to a digest."""
-    also: dict[str, str] = {}
+    also: dict[str, Any] = {}
     for party in _PARTIES:
         asked: str | None = getattr(query, party)
         kind = (asked or "").partition(":")[0]
