@@ -18,6 +18,7 @@ from activity.jobs.models import Job
 from activity.models import OutboxEvent
 from tenants import subject_keys
 from tenants.refs import TenantRef
+from tenants.signals import tenant_deleted
 from tests.erasure.conftest import ADA, MARKER, Erasing, control_database, sent
 
 
@@ -154,3 +155,20 @@ def test_an_address_of_nobody_here_can_be_erased(erasing: Erasing) -> None:
     erasing.run(erase_subject(f"address:{MARKER}@invited.example"))
     assert erasing.words(MARKER) == []
     assert "mongo terms" not in erasing.places()  # the invitation itself is a row of the tenant's, and stays
+
+
+def test_a_deleted_tenants_keys_and_ledger_go_with_it(erasing: Erasing) -> None:
+    erasing.send(sent())
+    subject_keys.destroy(erasing.ref, ["0" * 32], by="test:1")
+    with psycopg.connect(erasing.primary_url, dbname=control_database(), autocommit=True) as control:
+
+        def rows() -> list[int]:
+            tables = ("tenants_subjectkey", "tenants_erasure")
+            return [
+                control.execute(f"SELECT count(*) FROM {table} WHERE owner = %s", [erasing.ref.id]).fetchone()[0]  # type: ignore[index]
+                for table in tables
+            ]
+
+        assert rows() == [3, 1]  # of digests, Ada's, and the one that was destroyed
+        tenant_deleted.send(sender=None, tenant=erasing.ref)
+        assert rows() == [0, 0]
