@@ -8,7 +8,7 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, control, sessions  # noqa: F401  checks register themselves
+        from accounts import checks, control, erasure, sessions  # noqa: F401  checks and receivers register themselves
         from tenants.signals import tenant_state_changed
 
         sessions.connect()

@@ -10,6 +10,12 @@ from activity.events import Event, Target
 from tenants.models import Tenant
 from tenants.refs import TenantRef
 
+
+def subject_of_address(email: str) -> str:
+    """The person behind an address that is (or was) no member's: who was invited, or failed to sign in."""
+    return f"address:{email.strip().casefold()}"
+
+
 # A field that changed: [former, new]. Never a password's value.
 Changes = dict[str, Any]
 
@@ -94,6 +100,11 @@ class MemberRemoved(MemberEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationEvent(Event):
+    personal: ClassVar[frozenset[str]] = frozenset({"target.name"})
+
+    def tells_of(self) -> str | None:
+        return None if self.target is None else subject_of_address(self.target.name)
+
     @classmethod
     def of(cls, invitation: Invitation, **facts: Any) -> Self:
         """The event about this invitation; its name is the invited address."""
@@ -134,8 +145,11 @@ class SessionSignedIn(SessionEvent):
 @dataclass(frozen=True, kw_only=True)
 class SessionSignInFailed(SessionEvent):
     action: ClassVar[str] = "session.sign_in_failed"
-    personal: ClassVar[frozenset[str]] = frozenset({"email"})
+    personal: ClassVar[frozenset[str]] = frozenset({"email", "ip"})
     email: str
+
+    def tells_of(self) -> str | None:
+        return None if self.target is not None else subject_of_address(self.email)
 
 
 @dataclass(frozen=True, kw_only=True)

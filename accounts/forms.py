@@ -11,6 +11,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.utils import timezone
 
 from accounts.errors import AccountsError, InvalidField
+from accounts.events import subject_of_address
 from accounts.roles import Role
 from accounts.validation import MAX_EMAIL, MAX_PASSWORD
 from tenants.errors import TenantryError
@@ -170,6 +171,23 @@ class PasswordForm(ServiceForm):
     password = _new_password("New password")
 
 
+class EraseForm(ServiceForm):
+    """Whom to erase from the activity log."""
+
+    subject = forms.CharField(
+        label="Who",
+        max_length=254,
+        help_text="As the activity log names them, such as member:0190a1b2-…, or the address of somebody who was only invited.",
+        widget=forms.TextInput(
+            {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "placeholder": "member:id"}
+        ),
+    )
+
+    def clean_subject(self) -> str:
+        subject = str(self.cleaned_data["subject"]).strip()
+        return subject if ":" in subject else subject_of_address(subject)
+
+
 class TokenForm(ServiceForm):
     """A new API token."""
 
@@ -182,6 +200,7 @@ class TokenForm(ServiceForm):
         ("invitations.write", "Invite people"),
         ("activity.read", "Read the activity log"),
         ("activity.write", "Send activity events"),
+        ("activity.erase", "Erase people from the activity log"),
         ("tenant.write", "Change the organisation"),
     )
 

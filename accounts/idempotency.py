@@ -3,7 +3,7 @@
 The key, the effect and the answer commit in one transaction, so there is no moment at which one exists without the others. Within
 24 hours the same key gives the same status and body; with another body it is refused (422), and while the first request runs, so are
 others with its key (409). Only successes are kept: an error means that nothing was changed, so the request may simply be sent again.
-A key belongs to its user. Kept answers are encrypted, for they may hold a token.
+A key belongs to its user. Kept answers are encrypted, for they may hold a token, and go when a person is erased from the log (409).
 """
 
 from __future__ import annotations
@@ -154,6 +154,11 @@ def _keep(claim: _Claim, row: IdempotencyKey, response: HttpResponseBase) -> Non
 
 
 def _replay(claim: _Claim, row: IdempotencyKey) -> HttpResponse:
+    if not row.body:
+        raise IdempotencyConflict(
+            f"The first request with this {HEADER} took effect; its answer was removed when a person was erased.",
+            status=409,
+        )
     reads.note_write()  # so that this answer says from where on the first one's write can be read
     body = crypto.decrypt(row.body, associated=claim.associated)
     return HttpResponse(body, status=row.status, content_type=row.content_type, headers={REPLAYED: "true"})

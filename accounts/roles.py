@@ -25,6 +25,7 @@ WRITES: Final = frozenset(
         "tenant.write",
         "members.write",
         "activity.write",
+        "activity.erase",
         "jobs.write",
         "invitations.write",
         "tokens.write",

@@ -16,6 +16,7 @@ from django.urls import URLPattern, path
 from pymongo.errors import PyMongoError
 
 from activity.models import LoggedEvent, LogHead
+from activity.personal import reveal
 from tenants import context
 from tenants.admin_read_only import ReadOnly
 from tenants.models import Tenant
@@ -92,5 +93,12 @@ def _page(ref: Ref, before: int | None) -> dict[str, Any]:
         first, head = LogHead.objects.values_list("first", "appended").first() or (1, 0)
     last = head if before is None else min(before - 1, head)
     events = LoggedEvent.objects.for_tenant(ref).filter(seq__gt=last - PAGE, seq__lte=last).order_by("-seq")
-    rows = [{"event": event, "data": orjson.dumps(event.data, default=str).decode()} for event in events]
+    documents = reveal(ref, [_document(event) for event in events])
+    rows = [{"event": event, "data": orjson.dumps(event["data"], default=str).decode()} for event in documents]
     return {"rows": rows, "head": head, "older": last - PAGE + 1 if last - PAGE >= first else None}
+
+
+def _document(event: LoggedEvent) -> dict[str, Any]:
+    """An event as the log's own reader has it; the model's key is tenant and id."""
+    fields = ("seq", "at", "action", "actor", "target", "source", "request_id", "ip", "data")
+    return {"id": event.pk.rpartition(":")[2], **{field: getattr(event, field) for field in fields}}

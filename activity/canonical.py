@@ -28,6 +28,7 @@ MAX_ACTION: Final = 100
 MAX_TYPE: Final = 50
 MAX_ID: Final = 200
 MAX_NAME: Final = 300
+PERSONAL: Final = "$personal"  # the one name of a personal value (activity.personal), which no data may use
 SOURCES: Final = ("ui", "api", "job", "system")
 
 _ACTION: Final = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
@@ -148,6 +149,8 @@ def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     for key, item in value.items():
         if not isinstance(key, str) or not key:
             raise _Refused(path, "Names must be texts that aren't empty.")
+        if key == PERSONAL:
+            raise _Refused(path, f"The name {PERSONAL} is kept for Tenantry itself.")
         kept[_text(key, path, MAX_KEY)] = _value(item, f"{path}.{key}", depth)
     return kept
 

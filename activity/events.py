@@ -28,10 +28,15 @@ class Event:
     """Base of all events. `action` is dotted and in lower case; the fields besides `target` are the event's data."""
 
     action: ClassVar[str]
-    # Names of the fields that tell of a person, which erasing that person takes away.
+    # Names of the fields that tell of a person, which erasing that person takes away; `target.name` and `ip` may be among them. The names
+    # of members and operators, and the address of an actor who is one, are personal without being named.
     personal: ClassVar[frozenset[str]] = frozenset()
 
     target: Target | None = None
+
+    def tells_of(self) -> str | None:
+        """Of whom the personal fields tell, as type:id; None: of the target when that is a member or operator, else of such an actor."""
+        return None
 
     def data(self) -> dict[str, Any]:
         """The facts of this kind of event by field name."""

@@ -15,11 +15,11 @@ from uuid import UUID
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, ExecutionTimeout
 
-from activity import mongo
+from activity import mongo, personal
 from activity.canonical import moment_text
 from activity.chain.links import canonical
 from activity.errors import LogUnavailable, SequenceConflict
-from activity.search import Condition, Query, terms_of
+from activity.search import Condition, Query
 from tenants.pages import Page, decode_cursor, encode_cursor
 from tenants.refs import Ref
 
@@ -52,10 +52,10 @@ def append(ref: Ref, events: Sequence[Mapping[str, Any]]) -> None:
     """Append events in their normal form, with `seq` and `hash`, in the order given; returns when a majority has all of them.
 
     To append an event again changes nothing. What fails on the way leaves a beginning of them in the log, never one behind a gap. Raises
-    LogUnavailable, after which any beginning may be there, and SequenceConflict.
+    LogUnavailable, after which any beginning may be there, SequenceConflict and SubjectKeysUnavailable.
     """
     mongo.ensure_indexes()
-    waiting = [_stored(ref, event) for event in events]
+    waiting = [_stored(ref, event, terms) for event, terms in zip(events, personal.terms(ref, events), strict=True)]
     with mongo.reachable():
         while waiting:
             try:
@@ -299,13 +299,13 @@ def _key(ref: Ref, event_id: UUID | str) -> str:
     return f"{ref.id}:{event_id}"
 
 
-def _stored(ref: Ref, event: Mapping[str, Any]) -> Document:
+def _stored(ref: Ref, event: Mapping[str, Any], terms: list[str]) -> Document:
     """The document of an event. Two tenants may have an event of the same id, so the key has both.
 
     The bytes that its hash is made of are kept beside the fields, so that each can be held against the other.
     """
     fields = {name: value for name, value in event.items() if name != "hash"}
-    document = {"_id": _key(ref, event["id"]), "tenant": ref.id, **fields, "terms": terms_of(event)}
+    document = {"_id": _key(ref, event["id"]), "tenant": ref.id, **fields, "terms": terms}
     document |= {"canonical": canonical(fields), "at": datetime.fromisoformat(event["at"]).astimezone(UTC)}
     if "hash" in event:
         document["hash"] = bytes(event["hash"])

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from activity import canonical
+from activity import canonical, personal
 from activity.context import circumstances
 from activity.errors import NotInTransaction
 from activity.events import Event
@@ -25,11 +25,12 @@ RELAY: Final = "activity.relay"  # the task's name
 
 
 def record(event: Event) -> None:
-    """Record an event in the current transaction of the active tenant, or of control: one INSERT.
+    """Record an event in the current transaction of the active tenant, or of control: one INSERT, with its personal fields encrypted.
 
-    Raises NoTenant, NotInTransaction, and EventInvalid for what can't be kept.
+    Raises NoTenant, NotInTransaction, EventInvalid for what can't be kept, and SubjectKeysUnavailable: nothing personal is written in
+    clear.
     """
-    context.current()
+    ref = context.current()
     if not connection.in_atomic_block:
         raise NotInTransaction(event.action)
     event_id = new_id()
@@ -45,6 +46,7 @@ def record(event: Event) -> None:
         ip=around.ip,
         data=event.data(),
     )
+    personal.protect(ref, [(document, personal.marks_of(event, document))])
     OutboxEvent.objects.create(event_id=event_id, document=document)
     hints.send(RELAY)
 

@@ -26,6 +26,7 @@ def _text_of_moment(value: Any) -> Any:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_text_of_moment)]
+PartyFilter = Annotated[str, StringConstraints(pattern=r"^[^:\x00]+:[^\x00]+$", max_length=MAX_TYPE + 1 + MAX_ID)]
 
 
 # What comes in great numbers is a plain model: ninja's Schema, which can read Django's objects, takes ten times as long.
@@ -48,6 +49,14 @@ class EventIn(BaseModel):
     actor: PartyIn | None = Field(None, description="Who did it; left out, the caller.")
     target: PartyIn | None = None
     data: dict[str, Any] | None = None
+    personal: list[Annotated[str, StringConstraints(max_length=500)]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Where it tells of a person: `data.email`, `actor.name`, `actor.id`… Kept encrypted, gone once they are erased.",
+    )
+    subject: PartyFilter | None = Field(
+        None, description="Of whom the personal places in `data` tell, as `type:id`; left out, the actor."
+    )
 
 
 class BatchIn(Schema):
@@ -111,7 +120,6 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("The moment lies outside the years 1 to 9999 in UTC.") from None
 
 
-PartyFilter = Annotated[str, StringConstraints(pattern=r"^[^:\x00]+:[^\x00]+$", max_length=MAX_TYPE + 1 + MAX_ID)]
 _DAY = "A moment with its offset from UTC, or a day (in UTC)"
 
 

@@ -1,7 +1,8 @@
 """Search by terms: each event carries a bounded list of tokens, and a filter asks for one of them and a range of `seq`.
 
 A token says what it is by its first letter: `a:` the action, and each prefix of it that ends in a dot; `u:` the actor and `t:` the
-target as type:id; `s:` the source; `d:`, `m:` and `y:` the day, month and year in UTC; `w:` a word.
+target as type:id; `s:` the source; `d:`, `m:` and `y:` the day, month and year in UTC; `w:` a word; `p:` the digest
+of a person of whom it tells (activity.personal).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Query:
     action: str | None = None  # exact, or a prefix when it ends in a dot
     actor: str | None = None  # type:id
     target: str | None = None
+    actor_digest: str | None = None  # the same, where an event's id gave way to a digest (activity.personal)
+    target_digest: str | None = None
     source: str | None = None
     q: str | None = None  # words, all of which must be there, in any order, without case
     start: datetime | None = None
@@ -54,9 +57,9 @@ class Query:
         """The filters as tokens."""
         found = []
         if self.target:
-            found.append(Condition((f"t:{self.target}",), 0))
+            found.append(Condition(_either("t", self.target, self.target_digest), 0))
         if self.actor:
-            found.append(Condition((f"u:{self.actor}",), 1))
+            found.append(Condition(_either("u", self.actor, self.actor_digest), 1))
         if self.q:
             words = sorted(set(words_of(self.q)), key=len, reverse=True)
             found += [Condition((f"w:{word}",), 2 + index) for index, word in enumerate(words)] or [_NOTHING]
@@ -72,6 +75,10 @@ class Query:
     def in_time(self, at: datetime) -> bool:
         """Whether a moment is within the range that was asked for."""
         return not ((self.start and at < self.start) or (self.end and at > self.end))
+
+
+def _either(letter: str, party: str, digest: str | None) -> tuple[str, ...]:
+    return (f"{letter}:{party}",) if digest is None else (f"{letter}:{party}", f"{letter}:{digest}")
 
 
 def terms_of(event: Mapping[str, Any]) -> list[str]:

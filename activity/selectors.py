@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import structlog
 from activity import log as activity_log
 from activity.errors import LogUnavailable
 from activity.models import LogHead, OutboxEvent
+from activity.personal import reveal, widened
 from activity.search import Query
 from tenants.context import current
 from tenants.pages import DEFAULT_LIMIT, Page
@@ -22,9 +24,13 @@ log = structlog.get_logger(__name__)
 def event_page(
     ref: Ref, query: Query, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
 ) -> Page[dict[str, Any]]:
-    """A page of the log of the active tenant (or control), `ref`. Raises BadCursor and LogUnavailable."""
+    """A page of the log of the active tenant (or control), `ref`, for those who may read it.
+
+    Raises BadCursor, LogUnavailable and SubjectKeysUnavailable.
+    """
     first, last = log_bounds(ref)
-    return activity_log.page(ref, first=first, head=last, query=query, cursor=cursor, limit=limit)
+    page = activity_log.page(ref, first=first, head=last, query=widened(ref, query), cursor=cursor, limit=limit)
+    return replace(page, items=reveal(ref, page.items))
 
 
 def latest(
@@ -56,7 +62,7 @@ def event_get(event_id: UUID) -> dict[str, Any] | None:
     waiting = OutboxEvent.objects.filter(event_id=event_id).values_list("document", flat=True).first()
     # What isn't in the outbox any more is in the log by now, so the order of the two look-ups matters.
     found = activity_log.item(waiting) if waiting else activity_log.get(current(), event_id)
-    return found and {**found, "seq": None}
+    return found and {**reveal(current(), [found])[0], "seq": None}
 
 
 def outbox_oldest() -> datetime | None:

@@ -8,6 +8,8 @@ from typing import Any, Final
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from activity.personal import ERASED
+
 SENTENCES: Final = {
     "tenant.created": "{actor} created the organisation",
     "tenant.updated": "{actor} changed the organisation{changes}",
@@ -21,6 +23,7 @@ SENTENCES: Final = {
     "member.deactivated": "{actor} deactivated {target}",
     "member.reactivated": "{actor} reactivated {target}",
     "member.removed": "{actor} removed {target}",
+    "member.erased": "{actor} erased a person from the activity log",
     "invitation.sent": "{actor} invited {target} as {role}",
     "invitation.accepted": "{target} accepted the invitation",
     "invitation.revoked": "{actor} revoked the invitation of {target}",
@@ -78,10 +81,14 @@ def _bold(text: str) -> SafeString:
 def _name(party: Mapping[str, Any] | None) -> str:
     if not party:
         return ""
+    if party.get("name") == ERASED:
+        return "(erased)"
     return str(party.get("name") or party.get("id") or party.get("type") or "")
 
 
 def _word(value: Any) -> str:
+    if value == {"erased": True}:
+        return "(erased)"
     return value if isinstance(value, str) and value else "?"
 
 

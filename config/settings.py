@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "activity",
     "activity.jobs",
     "activity.proof",
+    "activity.erasure",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -279,6 +280,7 @@ ACTIVITY_RETENTION: dict[str, int | None] = {"free": 90, "team": 400, "business"
 JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
 UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_MB", 100) * 1024 * 1024
 JOBS_STARTER_CHECK = "accounts.jobs.may_still"  # whether a job's actor may still do what the job does
+ERASURE_SUBJECTS = "accounts.erasure.subjects_of"  # whether somebody may be erased, and all that is theirs
 DOWNLOAD_TIMEOUT = 15 * 60 * 1000  # milliseconds that a streamed download, or a job's export, may take in Postgres
 
 # A message is a hint and the row in Postgres the truth, so a lost one costs time and a repeated one changes nothing.

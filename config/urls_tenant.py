@@ -54,6 +54,7 @@ urlpatterns = [
     path("settings", settings.settings, name="settings"),
     path("settings/organisation", settings.organisation_update, name="organisation_update"),
     path("settings/profile", settings.profile_update, name="profile_update"),
+    path("settings/erase", settings.person_erase, name="person_erase"),
     path("settings/password", settings.password_update, name="password_update"),
     # Ways in and out.
     path("login", allauth.login, name="account_login"),

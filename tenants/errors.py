@@ -11,6 +11,7 @@ TenantryError
 ├── ProvisioningFailed        a tenant could not be made; nothing of it is left
 ├── TenantBusy                a tenant's state, or somebody else's work on it, doesn't allow this now
 ├── ServerUnavailable         a Postgres server doesn't answer its administrator
+├── SubjectKeysUnavailable    control, which has the keys of personal fields, doesn't answer
 └── WrongDatabase             a connection answered for another database than it was opened for
 
 The pool's errors extend psycopg_pool's, which extend OperationalError, so that callers of Django already handle them. So do:
@@ -158,6 +159,20 @@ class ServerUnavailable(TenantryError):
         super().__init__(f"The Postgres server {server!r} can't be used now: {reason}")
         self.server = server
         self.reason = reason
+
+
+class SubjectKeysUnavailable(TenantryError, psycopg.OperationalError):
+    """Raised when the keys of personal fields can't be had from control: nothing personal is written in clear, nor shown, without them.
+
+    A psycopg error, so that jobs and tasks take it for a database that was away.
+    """
+
+    status = 503
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The keys of personal fields can't be reached right now. Try again in a moment.")
+        self.reason = reason
+        self.retry_after = 1
 
 
 class WrongDatabase(TenantryError):

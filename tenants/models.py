@@ -195,3 +195,39 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.size} of {self.budget_id} for {self.process}"
+
+
+class SubjectKey(models.Model):
+    """The key by which a person's fields in an owner's events are encrypted; null once that person was erased (tenants.subject_keys).
+
+    `owner` is the id of a tenant, or of control; no foreign key, since a key is made while somebody else may hold the tenant's row.
+    `subject` is the person's digest; the row of the empty one has the key by which the owner's digests are made.
+    """
+
+    pk = models.CompositePrimaryKey("owner", "subject")
+    owner = models.CharField(max_length=36)
+    subject = models.CharField(max_length=32)
+    encrypted_key = models.BinaryField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"key of {self.subject or 'digests'} of {self.owner}"
+
+
+class Erasure(models.Model):
+    """A person who was erased from an owner's events: the ledger, which every restore replays. It is kept as long as the owner is."""
+
+    owner = models.CharField(max_length=36)
+    subject = models.CharField("person (digest)", max_length=32)
+    erased_by = models.CharField(max_length=260)
+    erased_at = models.DateTimeField(db_default=Now())
+    # When the last of their words had left the index; null while that is still to be done.
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "erased person"
+        ordering = ["-erased_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["owner", "subject"], name="erasure_once")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.owner}"

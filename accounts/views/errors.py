@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from tenants.errors import ProvisioningFailed
+from tenants.errors import ProvisioningFailed, SubjectKeysUnavailable
 from tenants.problem import problem_response, wants_problem
 
 
@@ -31,7 +31,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """500; or 503 when a database, or the way to it, is away or full, so that the same request may be sent again."""
     error = sys.exc_info()[1]  # Django calls this while it handles the exception
-    if isinstance(error, OperationalError | InterfaceError | ProvisioningFailed):
+    if isinstance(error, OperationalError | InterfaceError | ProvisioningFailed | SubjectKeysUnavailable):
         response = _respond(request, 503)
         response.headers["Retry-After"] = str(max(1, round(getattr(error, "retry_after", 1))))
         return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.forms import Form
@@ -9,8 +11,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from accounts.access import MemberRequest, read_access, write_access
-from accounts.forms import OrganisationForm, PasswordForm, ProfileForm
+from accounts.forms import EraseForm, OrganisationForm, PasswordForm, ProfileForm
 from accounts.services import profile, tenant
+from activity.erasure.selectors import erasures_latest
+from activity.erasure.services import erase_subject
 
 
 @read_access("tenant.read")
@@ -50,10 +54,24 @@ def password_update(request: MemberRequest) -> HttpResponse:
     return _page(request, password_form=form)
 
 
+@write_access("activity.erase")
+def person_erase(request: MemberRequest) -> HttpResponse:
+    """Erase somebody from the activity log; a job does it."""
+    form = EraseForm(request.POST, auto_id="erase_%s")
+    if form.submit(erase_subject):
+        messages.success(request, "They are being erased: what the log tells of them can't be read any more.")
+        return redirect("job_detail", form.result.pk)
+    return _page(request, erase_form=form)
+
+
 def _page(request: MemberRequest, **refused: Form) -> HttpResponse:
     forms: dict[str, Form] = {
         "organisation_form": OrganisationForm(initial={"name": request.tenant.name}, auto_id="organisation_%s"),
         "profile_form": ProfileForm(initial={"name": request.user.name}, auto_id="profile_%s"),
         "password_form": PasswordForm(auto_id="password_%s"),
+        "erase_form": EraseForm(initial={"subject": request.GET.get("erase", "")}, auto_id="erase_%s"),
     }
-    return render(request, "accounts/settings.html", {**forms, **refused}, status=422 if refused else 200)
+    facts: dict[str, Any] = {**forms, **refused}
+    if "activity.erase" in request.verbs:
+        facts["erasures"] = erasures_latest()
+    return render(request, "accounts/settings.html", facts, status=422 if refused else 200)

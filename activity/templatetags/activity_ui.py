@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity import sentences
+from activity.personal import ERASED
 
 register = template.Library()
 
@@ -34,7 +35,8 @@ def party(it: Mapping[str, Any], role: str) -> SafeString:
     """An actor or a target, with a link to all events that have it in this role."""
     reference = f"{it['type']}:{it['id']}"
     href = f"{reverse('activity')}?{urlencode({role: reference})}"
-    return format_html('{} <a href="{}"><code>{}</code></a>', it.get("name") or "", href, reference)
+    name = "(erased)" if it.get("name") == ERASED else it.get("name") or ""
+    return format_html('{} <a href="{}"><code>{}</code></a>', name, href, reference)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.test import Client, RequestFactory
 from accounts.models import User
 from accounts.services.profile import password_change
 from activity.models import OutboxEvent
+from activity.personal import reveal
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import PASSWORD, ApiOf
@@ -19,7 +20,7 @@ from tests.accounts.conftest import PASSWORD, ApiOf
 def _events(ref: TenantRef) -> list[dict[str, Any]]:
     """What was recorded since the cast came in."""
     with use_tenant(ref):
-        documents = OutboxEvent.objects.order_by("id").values_list("document", flat=True)
+        documents = reveal(ref, OutboxEvent.objects.order_by("id").values_list("document", flat=True))
         return [
             document for document in documents if document["action"] != "token.created" or document["data"] != "test"
         ]

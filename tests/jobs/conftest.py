@@ -23,6 +23,7 @@ from accounts.roles import Role
 from activity.jobs.models import Job, JobProblem
 from activity.jobs.runner import run_job
 from activity.models import OutboxEvent
+from activity.personal import reveal
 from tenants import context, reads
 from tenants.context import use_tenant
 from tenants.lifecycle.offboard import delete_tenant
@@ -144,7 +145,7 @@ def events_of(tenant: TenantRef, job_id: Any) -> list[dict[str, Any]]:
     """What was recorded of a job, in its order."""
     with use_tenant(tenant):
         found = OutboxEvent.objects.filter(document__target__id=str(job_id)).order_by("id")
-        return list(found.values_list("document", flat=True))
+        return reveal(tenant, found.values_list("document", flat=True))
 
 
 def body_of(answer: HttpResponse) -> bytes:
