@@ -16,6 +16,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, ExecutionTimeout
 
 from activity import mongo
+from activity.canonical import moment_text
 from activity.errors import LogUnavailable, SequenceConflict
 from activity.search import Condition, Query, terms_of
 from tenants.pages import Page, decode_cursor, encode_cursor
@@ -113,6 +114,14 @@ def get(ref: Ref, event_id: UUID) -> Document | None:
     with mongo.reachable():
         document = mongo.events().find_one({"_id": _key(ref, event_id)}, max_time_ms=READ_TIMEOUT)
     return None if document is None else item(document)
+
+
+def facts(ref: Ref, first: int, last: int) -> list[Document]:
+    """What is counted of the events numbered `first` to `last`, by number: `at` as in the normal form, `action` and `actor`."""
+    span = {"tenant": ref.id, "seq": {"$gte": first, "$lte": last}}
+    with mongo.reachable():
+        rows = list(mongo.events().find(span, {"_id": 0, "at": 1, "action": 1, "actor": 1}, sort=[("seq", ASCENDING)]))
+    return [{**row, "at": moment_text(row["at"])} for row in rows]
 
 
 def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int) -> Page[Document]:

@@ -2,7 +2,7 @@
 
 1. Lock the head, drop what the log has already, number the oldest rows, advance the head; commit.
 2. Append all numbered rows to the log, the lowest number first. To append a row again changes nothing.
-3. Delete exactly those rows, and note how far the log goes; commit.
+3. Delete exactly those rows, count them (activity.rollups), and note how far the log goes; commit.
 
 Killed after 1, the numbers are in the rows, and whoever comes next appends them as they are. Killed during or after 2, the same. A row is
 deleted only when the log has acknowledged it. Rows are numbered by their identity, oldest first: when X's commit returned before Y's
@@ -20,6 +20,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from activity import log as activity_log
+from activity import rollups
 from activity.models import LogHead, OutboxEvent
 from tenants import metrics
 from tenants.refs import Ref
@@ -111,5 +112,6 @@ def _append(ref: Ref) -> int | None:
             return 0
         activity_log.append(ref, [{**row.document, "seq": row.seq} for row in rows])
         OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        rollups.count(rows)
         LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
     return len(rows)

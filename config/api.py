@@ -25,6 +25,7 @@ from accounts.api import control, invitations, members, organisation, tokens, tr
 from accounts.auth import AUTH
 from accounts.idempotency import idempotent
 from activity.api import router as activity_router
+from activity.charts_api import router as charts_router
 from activity.jobs.api import router as jobs_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
@@ -203,6 +204,7 @@ for router in (
     invitations.router,
     tokens.router,
     activity_router,
+    charts_router,
     jobs_router,
 ):
     tenant_api.add_router("", router)
