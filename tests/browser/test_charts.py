@@ -131,7 +131,7 @@ def test_a_search_is_saved_used_and_deleted(system: dict[str, Any], sent: None, 
     page.goto(f"{tenant}/activity?action=order.paid")
     page.get_by_text("Save this search").click()
     page.get_by_label("Name of the search").fill("Paid orders")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("The search “Paid orders” is saved.")).to_be_visible()
     page.goto(f"{tenant}/activity")
     page.get_by_role("navigation", name="Saved searches").get_by_role("link", name="Paid orders").click()

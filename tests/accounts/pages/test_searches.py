@@ -98,7 +98,8 @@ def test_the_chart_follows_the_filter(signed_in: SignedIn, events: None, viewer:
     everything = text(page.get("/activity"))
     assert everything.count("<tr>") == 1 + 14
     assert "release.made" in everything
-    commits = text(page.get("/activity?action=commit."))
+    commits = text(page.get("/activity?action=commit.&from=2026-01-01&older=WzFd"))
+    assert 'href="/activity?action=commit.pushed&amp;from=2026-01-01"' in commits
     assert '<th scope="col">commit.pushed</th>' in commits
     assert '<th scope="col">release.made</th>' not in commits
     for query in ("actor=user:ada", "q=x", "source=api", "from=2026-02-01&to=2026-01-01"):
