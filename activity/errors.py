@@ -3,6 +3,9 @@
 ActivityError
 ├── EventInvalid           an event, or one of a batch, can't be recorded as it is
 ├── NotInTransaction       an event was recorded outside the transaction of the change it tells of
+├── StatsInvalid           counts can't be given for the range that was asked for
+├── SearchInvalid          a search can't be saved as it is
+├── SearchNotFound         no such saved search, or not one that the caller may see or delete
 ├── LogUnavailable         MongoDB is away; what was recorded is safe in the outbox
 ├── SequenceConflict       MongoDB holds another event under a number, or another number for an event
 ├── SegmentEnded           the chain's segment doesn't fit this database any more, and a new one must be opened
@@ -80,3 +83,32 @@ class RetentionInvalid(ActivityError):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.errors = {"keep_days": [sentence]}
+
+
+class StatsInvalid(ActivityError):
+    """Raised when there are no counts for what was asked. `errors` has its sentences by field."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        super().__init__(next(iter(errors.values()))[0])
+        self.errors = dict(errors)
+
+
+class SearchInvalid(ActivityError):
+    """Raised when a search can't be saved. `errors` has its sentences by field."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        super().__init__(next(iter(errors.values()))[0])
+        self.errors = dict(errors)
+
+
+class SearchNotFound(ActivityError):
+    """Raised when an id names no saved search that is the caller's. The sentence is the same for what is others'."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such saved search here.")

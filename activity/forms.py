@@ -69,6 +69,10 @@ class FilterForm(forms.Form):
         """Whether one of the filters is in use that the page folds away."""
         return any(self.data.get(name) for name in self.fields if name not in {"q", "action"})
 
+    def texts(self) -> dict[str, str]:
+        """The filters that are set, as texts by the API's names: what a saved search keeps."""
+        return {name: str(value) for name, value in self.cleaned_data.items() if value}
+
     def query(self) -> Query:
         """What is asked of the log; without what is invalid."""
         asked = self.cleaned_data

@@ -165,6 +165,14 @@ def stored(ref: Ref, *, first: int, last: int) -> Iterator[list[Document]]:
         yield documents
 
 
+def facts(ref: Ref, first: int, last: int) -> list[Document]:
+    """What is counted of the events numbered `first` to `last`, by number: `at` as in the normal form, `action` and `actor`."""
+    span = {"tenant": ref.id, "seq": {"$gte": first, "$lte": last}}
+    with mongo.reachable():
+        rows = list(mongo.events().find(span, {"_id": 0, "at": 1, "action": 1, "actor": 1}, sort=[("seq", ASCENDING)]))
+    return [{**row, "at": moment_text(row["at"])} for row in rows]
+
+
 def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int, first: int = 1) -> Page[Document]:
     """The next events that the query asks for, of those numbered from `first` to `head`. Raises BadCursor and LogUnavailable.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 
 from tenants.errors import NoTenant
+from tenants.ids import new_id
 from tenants.refs import Ref
 
 
@@ -120,6 +122,71 @@ class KnownEvent(models.Model):
 
     def __str__(self) -> str:
         return str(self.event_id)
+
+
+class Rollup(models.Model):
+    """How many events of an action, or by an actor (as type:id), lie in an hour or in a day of UTC.
+
+    A row of hours and one of days add up: hours that are old enough were, or will be, folded into their day.
+    """
+
+    class Series(models.IntegerChoices):
+        ACTION_HOURS = 1
+        ACTION_DAYS = 2
+        ACTOR_DAYS = 3
+
+    pk = models.CompositePrimaryKey("series", "start", "name")
+    series = models.SmallIntegerField(choices=Series.choices)
+    start = models.DateTimeField()
+    name = models.CharField(max_length=251)
+    events = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.events} of {self.name} at {self.start}"
+
+
+class RollupHead(models.Model):
+    """What the rollups count, in one row: the events numbered `first` to `last`, each once, and no other.
+
+    The log begins at `bottom`. Where `first` lies above it, older events are still to be counted (activity.rollups.catch_up).
+    """
+
+    ID: ClassVar[int] = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ID)
+    bottom = models.BigIntegerField(default=1)
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    # What is decided by it must be what is there.
+    reads_from_primary: ClassVar[bool] = True
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="rollup_head_single_row")]
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+class SavedSearch(models.Model):
+    """Filters of the activity log under a name. It goes with its owner; a shared one is everybody's to use."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_searches")
+    name = models.CharField(max_length=80)
+    query = models.JSONField()  # filters by the API's names, as texts
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    # Whoever has just saved one looks for it next.
+    reads_from_primary: ClassVar[bool] = True
+
+    class Meta:
+        constraints = [models.UniqueConstraint("owner", Lower("name"), name="saved_search_name_unique")]
+        indexes = [models.Index(fields=["created_at", "id"], name="saved_search_created")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class LoggedEventManager(models.Manager["LoggedEvent"]):

@@ -2,7 +2,7 @@
 
 1. Lock the head, drop what the log has already, give the oldest rows their number and hash, advance the head; commit.
 2. Append all numbered rows to the log, the lowest number first. To append a row again changes nothing.
-3. Delete exactly those rows, note how far the log goes, and sign a checkpoint; commit.
+3. Delete exactly those rows, count them (activity.rollups), note how far the log goes, and sign a checkpoint; commit.
 
 Killed after 1, numbers and hashes are in the rows, and whoever comes next appends them as they are. Killed during or after 2, the same.
 A row is deleted only when the log has acknowledged it. Rows are numbered by their identity, oldest first: when X's commit returned before
@@ -22,7 +22,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from activity import log as activity_log
-from activity import segments
+from activity import rollups, segments
 from activity.chain.links import canonical, link
 from activity.errors import SegmentEnded, SequenceConflict
 from activity.models import LogHead, OutboxEvent
@@ -127,6 +127,7 @@ def _append(ref: Ref) -> int | None:
             return 0
         activity_log.append(ref, [{**row.document, "seq": row.seq, "hash": row.hash} for row in rows])
         OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        rollups.count(rows)
         LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
         segments.extend(ref, [(row.seq, bytes(row.hash)) for row in rows])
     return len(rows)

@@ -105,15 +105,18 @@ def _edge(value: Any, *, at_end: bool) -> Any:
     return _text_of_moment(re.sub(r" (\d\d:?\d\d)$", r"+\1", value) if len(value) > 19 else value)
 
 
-def _start(value: Any) -> Any:
+def moment_of_start(value: Any) -> Any:
+    """A moment, or the first one of a day."""
     return _edge(value, at_end=False)
 
 
-def _end(value: Any) -> Any:
+def moment_of_end(value: Any) -> Any:
+    """A moment, or the last one of a day."""
     return _edge(value, at_end=True)
 
 
-def _in_utc(value: datetime) -> datetime:
+def in_utc(value: datetime) -> datetime:
+    """The moment in UTC."""
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -131,10 +134,10 @@ class ActivityFilter(Schema):
     target: PartyFilter | None = Field(None, description="As `type:id`.")
     source: Literal["ui", "api", "job", "system"] | None = None
     q: str | None = Field(None, max_length=200, description="Words, all of which must occur; without case.")
-    start: Annotated[AwareDatetime, BeforeValidator(_start), AfterValidator(_in_utc)] | None = Field(
+    start: Annotated[AwareDatetime, BeforeValidator(moment_of_start), AfterValidator(in_utc)] | None = Field(
         None, alias="from", description=f"{_DAY}; included."
     )
-    end: Annotated[AwareDatetime, BeforeValidator(_end), AfterValidator(_in_utc)] | None = Field(
+    end: Annotated[AwareDatetime, BeforeValidator(moment_of_end), AfterValidator(in_utc)] | None = Field(
         None, alias="to", description=f"{_DAY}; included."
     )
     order: Literal["newest", "oldest"] = "newest"

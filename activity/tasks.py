@@ -8,7 +8,7 @@ import structlog
 from celery import shared_task
 from django.db import DatabaseError
 
-from activity import mongo, retention, services, sweep
+from activity import mongo, retention, rollups, services, sweep
 from activity import relay as relays
 from activity.errors import LogUnavailable
 from tenants import context, metrics
@@ -44,6 +44,16 @@ def sweep_all(**_: Any) -> None:
     metrics.TENANTS_TO_RELAY.set(len(unclean))
     for tenant_id in unclean:
         relay.apply_async(headers={"tenant": tenant_id}, expires=SWEEP_EXPIRES, retry=False)
+
+
+@shared_task(base=TenantTask, name=rollups.TASK)
+def keep_rollups(**_: Any) -> None:
+    """Count what the tenant's log has from before its counts began, and fold old hours into days."""
+    try:
+        rollups.catch_up(context.current())
+    except LogUnavailable as error:
+        log.warning("rollups_wait", reason=error.reason)
+    rollups.fold()
 
 
 @shared_task(base=TenantTask, name="activity.prune_known", runs_in_control=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from activity import selectors
+from activity import searches, selectors, stats
 from activity.errors import LogUnavailable
 from activity.forms import FilterForm
 from activity.search import Query
@@ -28,9 +28,12 @@ def activity(request: HttpRequest) -> HttpResponse:
         "is_filtered": form.is_filtering,
         "has_more_filters": form.has_more,
         "known_actions": sorted(SENTENCES),
+        "saved_searches": searches.searches_shown(request.user),
     }
     if not form.is_valid():
         return render(request, "activity/activity.html", facts, status=422)
+    facts["stats"] = stats.stats_of_query(form.query())
+    facts["current_query"] = form.texts()
     try:
         page = _page(cast(Any, request).tenant, form.query(), request)
     except BadCursor:

@@ -26,6 +26,7 @@ from accounts.auth import AUTH
 from accounts.idempotency import idempotent
 from activity.api import router as activity_router
 from activity.erasure.api import router as erasure_router
+from activity.charts_api import router as charts_router
 from activity.jobs.api import router as jobs_router
 from activity.proof.api import router as proof_router
 from tenants.errors import TenantryError
@@ -207,6 +208,7 @@ for router in (
     activity_router,
     proof_router,
     erasure_router,
+    charts_router,
     jobs_router,
 ):
     tenant_api.add_router("", router)

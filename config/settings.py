@@ -328,6 +328,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "kwargs": {"task": "activity.prune_log"},
         "schedule": crontab(hour="2", minute="40"),
     },
+    "activity.rollups": {
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "activity.rollups"},
+        "schedule": crontab(hour="2", minute="50"),
+    },
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
     "accounts.prune": {
         "task": "tenants.fan_out",

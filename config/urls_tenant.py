@@ -10,6 +10,7 @@ from django.urls import path, re_path
 
 from accounts.access import read_access, write_access
 from accounts.views import dashboard, members, outbox, settings, sign_in, tokens, transfers
+from activity import search_views as searches
 from activity import views as activity
 from activity.jobs import views as jobs
 from activity.proof import views as proof
@@ -45,6 +46,12 @@ urlpatterns = [
     ),
     path("activity/verify/file", write_access("jobs.write")(proof.proof_file_start), name="activity_proof_file_start"),
     path("activity/retention", write_access("tenant.write")(proof.retention_update), name="activity_retention_update"),
+    path("activity/searches", write_access("profile.write")(searches.search_create), name="search_create"),
+    path(
+        "activity/searches/<uuid:search_id>/delete",
+        write_access("profile.write")(searches.search_delete),
+        name="search_delete",
+    ),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),

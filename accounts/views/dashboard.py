@@ -9,6 +9,8 @@ from accounts import dashboard as numbers
 from accounts import selectors
 from accounts.access import MemberRequest, read_access
 from activity import selectors as activity_selectors
+from activity.search import Query
+from activity.stats import stats_of_query
 
 
 @read_access("tenant.read")
@@ -25,6 +27,7 @@ def dashboard(request: MemberRequest) -> HttpResponse:
         "tokens_total": tokens,
         "events": activity_selectors.latest(request.tenant, limit=8),
         "events_total": activity_selectors.events_total(request.tenant),
+        "stats": stats_of_query(Query()),
         "checklist": checklist,
         "steps_done": sum(step.done for step in checklist),
         "newest": [] if checklist else numbers.newest_members(),

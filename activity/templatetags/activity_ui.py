@@ -8,12 +8,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity import sentences
 from activity.personal import ERASED
+from activity.models import SavedSearch
+from activity.stats import Stats
 
 register = template.Library()
 
@@ -43,3 +46,21 @@ def party(it: Mapping[str, Any], role: str) -> SafeString:
 def pretty(data: Any) -> str:
     """Data as indented JSON."""
     return json.dumps(data, indent=2, ensure_ascii=False, default=str)
+
+
+@register.simple_tag
+def search_link(search: SavedSearch) -> str:
+    """The activity page with the filters of a saved search."""
+    return f"{reverse('activity')}?{urlencode(search.query)}"
+
+
+@register.filter
+def told(stats: Stats) -> str:
+    """What a chart shows, as a sentence."""
+    first, last = stats.buckets[0], stats.buckets[-1]
+    form = "%Y-%m-%d %H:00" if stats.by == "hour" else "%Y-%m-%d"
+    days = f"from {first:{form}} to {last:{form}}" if first != last else f"on {first:{form}}"
+    if not stats.total:
+        return f"No events {days} (UTC)."
+    events = "1 event" if stats.total == 1 else f"{intcomma(stats.total)} events"
+    return f"{events} {days} (UTC)."
