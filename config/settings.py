@@ -131,6 +131,10 @@ DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5
 TENANTS_EVENT_RECORDER = "activity.outbox.record"
 TENANTS_NATIVE_AUTHENTICATION = "accounts.native_auth.authenticate"  # who calls a native route of `stream`
+TENANTS_NATIVE_SESSIONS = "accounts.native_sessions.authenticate"  # the same by a session's cookie, where that counts
+TENANTS_NATIVE_CALLERS = (
+    "accounts.native_callers.still_allowed"  # who of them may still do something, while an answer lasts
+)
 TENANTS_SIGN_UP = "accounts.signup.tenant_sign_up"  # what tenant_create calls
 
 # --- Cache, files, sessions ----------------------------------------------------------------------------------------------
@@ -264,6 +268,12 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     },
 }
+
+# --- Live tails ----------------------------------------------------------------------------------------------------------
+
+# How many live tails a process of `stream` serves at once, and how many of them are one tenant's.
+TAIL_MAX = env.number("TAIL_MAX", 5_000)
+TAIL_MAX_PER_TENANT = env.number("TAIL_MAX_PER_TENANT", 1_000)
 
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 

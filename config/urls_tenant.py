@@ -36,6 +36,7 @@ urlpatterns = [
     path("invitations/<uuid:invitation_id>/revoke", members.invitation_revoke, name="invitation_revoke"),
     # activity is below accounts, so its pages can't import who may see them.
     path("activity", read_access("activity.read")(activity.activity), name="activity"),
+    path("activity/export", write_access("jobs.write")(jobs.activity_export), name="activity_export"),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),
