@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
@@ -31,7 +32,7 @@ async def still_allowed(callers: Collection[Caller], verb: str) -> set[Caller]:
     }
 
 
-async def _tokens_allowed(ids: Collection[object], verb: str) -> set[object]:
+async def _tokens_allowed(ids: Collection[UUID], verb: str) -> set[UUID]:
     now = timezone.now()
     found = ApiToken.objects.using("default").filter(
         Q(expires_at=None) | Q(expires_at__gt=now), pk__in=ids, revoked_at=None, user__is_active=True

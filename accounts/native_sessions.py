@@ -34,8 +34,10 @@ async def users_of(session_keys: Iterable[str]) -> dict[str, User]:
     found = good.values_list("session_key", "session_data")
     contents = {key: SessionStore().decode(data) for key, data in await aio.fetch(found)}
     ids = {key: _user_id(content) for key, content in contents.items()}
-    people = User.objects.using("default").filter(pk__in=set(ids.values()) - {None}, is_active=True)
-    by_id = {user.pk: user for user in await aio.fetch(people)}
+    people = User.objects.using("default").filter(
+        pk__in={user_id for user_id in ids.values() if user_id}, is_active=True
+    )
+    by_id: dict[UUID | None, User] = {user.pk: user for user in await aio.fetch(people)}
     users: dict[str, User] = {}
     for key, content in contents.items():
         user = by_id.get(ids[key])

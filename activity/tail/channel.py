@@ -10,7 +10,8 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
+from psycopg import Error as PsycopgError
 
 from activity import log_async
 from activity.errors import LogUnavailable
@@ -95,7 +96,7 @@ class Channel:
             try:
                 while await self._advance():
                     pass
-            except (LogUnavailable, DatabaseError) as error:
+            except (LogUnavailable, DatabaseError, PsycopgError) as error:
                 log.warning("tail_waits", tenant=self.ref.slug, error=type(error).__name__)
                 await asyncio.sleep(AGAIN_AFTER)
                 self.wake()

@@ -66,7 +66,7 @@ class Follower:
         yield bookmark(told, retry=random.randint(*RETRY))  # noqa: S311  no secret
         while not self._is_over:
             moved = channel.moved
-            if self.position >= channel.head or not channel.has_rights:
+            if self.position >= channel.head or not self._may_give_out():
                 if not await _is_set(moved, BOOKMARK_AFTER) and told != self.position:
                     told = self.position
                     yield bookmark(told)
@@ -74,13 +74,17 @@ class Follower:
             head, frames = channel.head, channel.behind(self.position)
             if frames is None:
                 head, frames = await self._from_log(head)
-                if self._is_over or not channel.has_rights:
+                if not self._may_give_out():
                     continue  # what was read is read again once it may be given out
             self.position = head
             block = b"".join(frame.encoded(self._form) for frame in frames if frame.fits(self._conditions))
             if block:
                 told = self.position
                 yield block
+
+    def _may_give_out(self) -> bool:
+        """Asked anew after whatever takes time."""
+        return not self._is_over and self.channel.has_rights
 
     async def _from_log(self, head: int) -> tuple[int, list[Frame]]:
         """The next frames of a client that is further behind than the channel's, and the number up to which they go."""

@@ -31,7 +31,7 @@ from tenants.refs import TenantRef
 log = structlog.get_logger(__name__)
 
 VERB: Final = "activity.read"
-ASK_AFTER: Final = 1.0  # seconds between two questions who may still read
+ASK_AFTER: Final = 1.0  # seconds from one question who may still read to the next
 WATCH_WITHIN: Final = 3.0  # seconds; who comes while MongoDB is away is told so
 READ_AT_ONCE: Final = 8  # followers that read the log itself, since they are behind
 
@@ -128,8 +128,8 @@ class Hub:
         if tenant_id is None:
             for channel in self.channels.values():
                 channel.wake()
-        elif (channel := self.channels.get(tenant_id)) is not None:
-            channel.wake()
+        elif tenant_id in self.channels:
+            self.channels[tenant_id].wake()
 
     async def _watching(self) -> None:
         try:
@@ -141,10 +141,10 @@ class Hub:
     # --- Rights ------------------------------------------------------------------------------------------------------------
 
     async def _ask_for_rights(self) -> None:
+        moment = time.monotonic()
         while True:
-            await asyncio.sleep(ASK_AFTER)
-            channels = list(self.channels.values())
-            moment = time.monotonic()
+            await asyncio.sleep(max(0.1, moment + ASK_AFTER - time.monotonic()))
+            channels, moment = list(self.channels.values()), time.monotonic()
             try:
                 aliases = await asyncio.to_thread(directory.active_aliases, [channel.ref.id for channel in channels])
             except (DatabaseError, PsycopgError) as error:

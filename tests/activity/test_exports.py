@@ -164,8 +164,6 @@ def test_stream_gives_the_same_files(start: Start, filled: TenantRef, person: st
         assert answer.headers["Content-Disposition"] == asking.get(path)["Content-Disposition"]
     refused = stream.get("/api/v1/activity.csv?order=random", host=host, Authorization=f"Bearer {person}")
     assert (refused.status_code, list(refused.json()["errors"])) == (422, ["order"])
-    lines = [line for line in stream.started.lines("request") if line["route"] == "/api/v1/activity.csv"]
-    assert len(lines) == 2  # natively: Django's routes have other names
 
 
 def test_a_walk_that_was_cut_off_goes_on_where_it_was(filled: TenantRef, person: str) -> None:

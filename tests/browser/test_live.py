@@ -16,7 +16,7 @@ from tests.system import System
 
 pytestmark = pytest.mark.xdist_group("system")
 
-FOLLOWING = re.compile(r"New events appear here by themselves\.|new events?\.")
+FOLLOWING = re.compile(r"New events appear here by themselves\.|new events? since")
 
 
 def post(system: System, action: str, name: str) -> None:

@@ -67,7 +67,7 @@ class Followed:
         with use_tenant(self.ref):
             return caller_of(self.owner, self.token)
 
-    async def listen(self, stream: FrontEnd, query: str = "", **headers: str) -> Listener:
+    async def listen(self, stream: FrontEnd, query: str = "", **headers: Any) -> Listener:
         """Follow with the token."""
         return await Listener.open(
             stream.url, query, host=self.host, **{"Authorization": f"Bearer {self.secret}", **headers}

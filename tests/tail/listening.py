@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,17 @@ class Listener:
     _text: bytes = b""
 
     @classmethod
-    async def open(cls, url: str, query: str = "", *, host: str, **headers: str) -> Listener:
+    async def open(
+        cls, url: str, query: str = "", *, host: str, receive_buffer: int | None = None, **headers: str
+    ) -> Listener:
+        """Ask; with `receive_buffer` the system takes no more than about so many bytes that nobody reads."""
         name, port = url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(name, int(port), limit=1 << 20)
+        connection = socket.socket()
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (name, int(port)))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 16)
         lines = [f"GET {PATH}{query} HTTP/1.1", f"Host: {host}"]
         lines += [f"{key.replace('_', '-')}: {value}" for key, value in headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode())
@@ -63,6 +72,7 @@ class Listener:
             try:
                 numbers.append((await self.next(seconds))[0])
             except EOFError:
+                self.cut()
                 return numbers
 
     async def body(self) -> dict[str, Any]:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import psutil
 import pytest
+from django.db import transaction
 
+from activity import outbox
+from activity.events import Event
+from tenants.context import use_tenant
 from tests.operations.processes import FrontEnd
 from tests.tail.conftest import Followed, faults
 
-EVENTS = 1_500
-SIZE = 200
+EVENTS = 750  # more than a channel keeps
+SIZE = 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSaved(Event):
+    action: ClassVar[str] = "page.saved"
+    text: str
+
+
+def record_large(followed: Followed, count: int) -> None:
+    """Commit events so large that the sockets' buffers don't hold all of them, whatever the system allows these."""
+    most = int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2]) + (2 << 20)
+    with use_tenant(followed.ref), transaction.atomic():
+        for _ in range(count):
+            outbox.record(PageSaved(text="x" * (most // EVENTS)))
+    followed.settle()
 
 
 def worker_of(stream: FrontEnd) -> psutil.Process:
@@ -22,17 +43,25 @@ def worker_of(stream: FrontEnd) -> psutil.Process:
     return worker
 
 
+def held_back(stream: FrontEnd) -> int:
+    """How many bytes the system holds for clients that haven't taken them."""
+    port = int(stream.url.rpartition(":")[2])
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if int(row[1].rpartition(":")[2], 16) == port)
+
+
 def test_a_client_that_does_not_read_holds_nobody_up(stream: FrontEnd, followed: Followed) -> None:
     async def run() -> None:
         head = await asyncio.to_thread(followed.head)
-        slow = await followed.listen(stream)
+        slow = await followed.listen(stream, receive_buffer=4096)
         slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
         quick = [await followed.listen(stream) for _ in range(5)]
         memory = worker_of(stream).memory_info().rss
         longest = 0.0
         for first in range(0, EVENTS, SIZE):
             count = min(SIZE, EVENTS - first)
-            await asyncio.to_thread(followed.record, *range(first, first + count))
+            await asyncio.to_thread(record_large, followed, count)
             started = time.monotonic()
             got = await asyncio.gather(*(listener.take(count) for listener in quick))
             longest = max(longest, time.monotonic() - started)
@@ -40,6 +69,7 @@ def test_a_client_that_does_not_read_holds_nobody_up(stream: FrontEnd, followed:
             assert [faults(wanted, numbers) for numbers in got] == [[]] * 5
         assert longest < 5.0
         assert worker_of(stream).memory_info().rss - memory < 32 << 20
+        assert held_back(stream) > 0  # it is the process that waits, not a buffer of the system that has all
         slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert faults(list(range(head + 1, head + EVENTS + 1)), await slow.take(EVENTS)) == []
         for listener in [slow, *quick]:

@@ -11,7 +11,6 @@
   const PAUSES = [2000, 5000, 15000, 30000]; // milliseconds before a refused stream is asked for again
   let last = Number(url.searchParams.get("after"));
   let added = 0;
-  let untold = 0;
   let refusals = 0;
   let source = null;
   let again = null;
@@ -34,7 +33,7 @@
     source = new EventSource(url, { withCredentials: true });
     source.addEventListener("open", () => {
       refusals = 0;
-      say(untold || added ? told() : "New events appear here by themselves.");
+      say(added ? told() : "New events appear here by themselves.");
     });
     source.addEventListener("message", add);
     source.addEventListener("error", () => {
@@ -55,22 +54,20 @@
     row.classList.add("is-new");
     row.dispatchEvent(new CustomEvent("page:grown", { bubbles: true }));
     added += 1;
-    untold += 1;
     // Not each by itself: a screen reader would have no end of it.
     telling ??= setTimeout(() => {
       telling = null;
       say(told());
-      untold = 0;
     }, 1000);
     if (added >= MOST) {
       close();
       toggle.checked = false;
       clearTimeout(telling);
-      say(`${added} new events were added. Reload the page to go on from the newest.`);
+      say(`${told()} Reload it to go on from the newest.`);
     }
   };
 
-  const told = () => (added === 1 ? "1 new event." : `${added} new events.`);
+  const told = () => `${added} new event${added === 1 ? "" : "s"} since you opened this page.`;
 
   toggle.addEventListener("change", () => {
     if (toggle.checked) {
