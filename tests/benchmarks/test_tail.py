@@ -45,9 +45,6 @@ class Following(asyncio.Protocol):
         now = time.monotonic()
         text = self._rest + data
         if not self.is_open.done():
-            if b"retry:" not in text:
-                self._rest = text
-                return
             self.is_open.set_result(text.split(b" ", 2)[1])
         end = text.rfind(b"\n\n") + 2  # what is behind is an event that hasn't come whole
         self._rest = text[end:]
@@ -77,10 +74,14 @@ async def measure(system: System, first: int) -> tuple[list[float], list[float],
         f"Authorization: Bearer {demo['token']}\r\n\r\n"
     ).encode()
     loop = asyncio.get_running_loop()
-    clients = [
-        (await loop.create_connection(lambda: Following(head), "127.0.0.1", url.port))[1] for _ in range(CLIENTS)
-    ]
-    assert set(await asyncio.gather(*(client.is_open for client in clients))) == {b"200"}
+    clients: list[Following] = []
+    while (
+        len(clients) < CLIENTS
+    ):  # not all at once: a tenant's line for connections is shorter, and who is too many gets 503
+        some = [(await loop.create_connection(lambda: Following(head), "127.0.0.1", url.port))[1] for _ in range(20)]
+        async with asyncio.timeout(60):
+            assert set(await asyncio.gather(*(client.is_open for client in some))) == {b"200"}
+        clients += some
     (worker,) = psutil.Process(system["pids"]["stream"]).children() or [psutil.Process(system["pids"]["stream"])]
     worker.cpu_percent()
     done: dict[int, tuple[float, float]] = {}
