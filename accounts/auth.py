@@ -31,6 +31,7 @@ class Caller:
     user: User
     token: ApiToken | None
     verbs: frozenset[str]
+    session_key: str | None = None  # where a session says who it is, and the answer lasts (accounts.native_sessions)
 
     def may(self, verb: str) -> bool:
         """Whether the verb is allowed."""

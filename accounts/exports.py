@@ -14,7 +14,7 @@ from accounts import selectors
 from accounts.models import User
 from activity.jobs.downloads import CONTENT_TYPES
 from activity.jobs.run import Run
-from activity.jobs.spreadsheets import guarded
+from activity.spreadsheets import guarded
 from tenants.db.copying import copy_rows
 from tenants.streaming import streamed
 

@@ -24,7 +24,7 @@ from activity.jobs.csv_files import Layout, Row
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.services import Input, job_start
-from activity.jobs.spreadsheets import unguarded
+from activity.spreadsheets import unguarded
 
 KIND: Final = "members.import"
 BATCH: Final = 2_000

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Query, Router, Status
 
-from activity import selectors, services
+from activity import exports, selectors, services
 from activity.outbox import Ingested
-from activity.schemas import ActivityFilter, BatchIn, BatchOut, EventIn, EventOut, EventPageOut
+from activity.schemas import (
+    ActivityFilter,
+    BatchIn,
+    BatchOut,
+    EventIn,
+    EventOut,
+    EventPageOut,
+    ExportFilter,
+    FollowFilter,
+)
 from tenants.context import current
+from tenants.middleware import host_of
+from tenants.origins import stream_origin
 from tenants.pages import Page
 from tenants.problem import problem_response
 
@@ -53,12 +63,28 @@ def activity_batch(request: HttpRequest, body: BatchIn) -> Ingested:
 
 
 @router.get("/activity/stream", response={200: None}, summary="Follow the log (server-sent events)")
-def activity_stream(request: HttpRequest) -> HttpResponse:
-    """Served by the stream process, at `stream_url`; here it is misdirected."""
+def activity_stream(request: HttpRequest, filters: Query[FollowFilter]) -> HttpResponse:
+    """Each event's id is its number: a client that comes back with it as `Last-Event-ID` misses nothing and gets nothing twice.
+
+    Served by the stream process, at `stream_url`; here it is misdirected.
+    """
     caller(request).require("activity.read")
     return problem_response(
         request,
         status=421,
         detail="This process serves no streams; ask for it at stream_url.",
-        stream_url=f"{settings.STREAM_URL.rstrip('/')}{request.path}",
+        stream_url=f"{stream_origin(host_of(request))}{request.path}",
     )
+
+
+@router.get("/activity.csv", response={200: None}, summary="The log as CSV, streamed")
+def activity_csv(request: HttpRequest, filters: Query[ExportFilter]) -> StreamingHttpResponse:
+    """Cells that a spreadsheet would run begin with an apostrophe. `data` is JSON."""
+    caller(request).require("activity.read")
+    return exports.download(request, "csv", filters.query())
+
+
+@router.get("/activity.ndjson", response={200: None}, summary="The log, one JSON object a line, streamed")
+def activity_ndjson(request: HttpRequest, filters: Query[ExportFilter]) -> StreamingHttpResponse:
+    caller(request).require("activity.read")
+    return exports.download(request, "ndjson", filters.query())

@@ -7,6 +7,8 @@ ActivityError
 ├── SearchInvalid          a search can't be saved as it is
 ├── SearchNotFound         no such saved search, or not one that the caller may see or delete
 ├── LogUnavailable         MongoDB is away; what was recorded is safe in the outbox
+├── TooManyFollowers       the organisation, or this process, has as many live tails open as it may
+├── LastEventUnknown       a client comes back with an id that no live tail gave it
 ├── SequenceConflict       MongoDB holds another event under a number, or another number for an event
 ├── SegmentEnded           the chain's segment doesn't fit this database any more, and a new one must be opened
 └── RetentionInvalid       a tenant asked to keep its events for longer than its plan does, or not at all
@@ -112,3 +114,24 @@ class SearchNotFound(ActivityError):
 
     def __init__(self) -> None:
         super().__init__("There is no such saved search here.")
+
+
+class TooManyFollowers(ActivityError):
+    """Raised when one more live tail can't be opened: 429 when the organisation has as many as it may, 503 when the process has."""
+
+    def __init__(self, *, of_tenant: bool, limit: int) -> None:
+        who = "Your organisation has" if of_tenant else "This process has"
+        super().__init__(f"{who} {limit} live tails open, which is all that it may; close one, or try again later.")
+        self.status = 429 if of_tenant else 503
+        self.retry_after = 10
+
+
+class LastEventUnknown(ActivityError):
+    """Raised for a Last-Event-ID that isn't the number of an event."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        sentence = "Last-Event-ID is the number of the last event that was received; leave it out to begin anew."
+        super().__init__(sentence)
+        self.errors = {"Last-Event-ID": [sentence]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, time
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django import forms
 
@@ -72,6 +73,21 @@ class FilterForm(forms.Form):
     def texts(self) -> dict[str, str]:
         """The filters that are set, as texts by the API's names: what a saved search keeps."""
         return {name: str(value) for name, value in self.cleaned_data.items() if value}
+
+    @property
+    def has_days(self) -> bool:
+        """Whether only the events of certain days are asked for."""
+        return bool(self.data.get("from") or self.data.get("to"))
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What was asked for, by the API's names, without what is empty."""
+        return {name: str(self.data[name]).strip() for name in self.fields if str(self.data.get(name, "")).strip()}
+
+    @property
+    def asked_query(self) -> str:
+        """The same as a URL's query."""
+        return urlencode(self.asked)
 
     def query(self) -> Query:
         """What is asked of the log; without what is invalid."""

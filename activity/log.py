@@ -6,7 +6,8 @@ index answers; the rest is tested here. The server never sorts or counts more th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,6 +25,7 @@ from tenants.pages import Page, decode_cursor, encode_cursor
 from tenants.refs import Ref
 
 Document = dict[str, Any]
+Steps = Generator["Question", list[Document], None]
 
 # One page reads at most so many documents (or as many as it may show) in at most so many questions; then it may be short, with a cursor
 # to go on from.
@@ -179,10 +181,26 @@ def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int, f
     `next` is None at the end of the log. A page may be short, or even empty, and still have a `next`: then the work that a page may cost
     was used up before it was full.
     """
-    walk = _Walk(ref, first=first, head=head, query=query, cursor=cursor)
-    with mongo.reachable():
-        walk.run(limit)
-    return Page(walk.found, None if walk.at_end else encode_cursor(walk.position))
+    walk = Walk(ref, first=first, head=head, query=query, cursor=cursor)
+    found = [item(document) for document in take(walk, limit)]
+    return Page(found, walk.cursor)
+
+
+def take(walk: Walk, limit: int) -> list[Document]:
+    """The next documents of a walk, at most `limit`. As on a page they may be few, or none, before its end. Raises LogUnavailable."""
+    with mongo.reachable(), closing(walk.steps(limit)) as steps:
+        try:
+            question = next(steps)
+            while True:
+                try:
+                    rows = mongo.events().find(question.where, sort=question.order, limit=question.limit)
+                    documents = list(rows.max_time_ms(READ_TIMEOUT))
+                except ExecutionTimeout as error:
+                    question = steps.throw(error)
+                else:
+                    question = steps.send(documents)
+        except StopIteration:
+            return walk.found
 
 
 def item(document: Mapping[str, Any]) -> Document:
@@ -191,6 +209,15 @@ def item(document: Mapping[str, Any]) -> Document:
     if isinstance(shown["at"], str):
         shown["at"] = datetime.fromisoformat(shown["at"])
     return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A range to be read: what is asked for, in which order, and how many documents at most."""
+
+    where: Document
+    order: list[tuple[str, int]]
+    limit: int
 
 
 @dataclass(slots=True)
@@ -202,10 +229,14 @@ class _Driver:
     density: float | None = None
 
 
-class _Walk:
-    """A walk through the numbers, from the cursor on, in ranges that widen as long as they hold little."""
+class Walk:
+    """A walk through the numbers, from the cursor on, in ranges that widen as long as they hold little.
 
-    def __init__(self, ref: Ref, *, first: int, head: int, query: Query, cursor: str | None) -> None:
+    It reads nothing itself: `steps` gives the questions, and whoever runs it (`take` here, activity.log_async in an event loop) sends the
+    answers, or throws ExecutionTimeout. `found` has the documents of the last run of steps.
+    """
+
+    def __init__(self, ref: Ref, *, head: int, query: Query, cursor: str | None, first: int = 1) -> None:
         self.ref = ref
         self.first = first
         self.head = head
@@ -228,16 +259,36 @@ class _Walk:
     def at_end(self) -> bool:
         return self.position < self.first if self.newest else self.position > self.head
 
-    def run(self, limit: int) -> None:
+    @property
+    def cursor(self) -> str | None:
+        """Where to go on from; None at the end."""
+        return None if self.at_end else encode_cursor(self.position)
+
+    def steps(self, limit: int) -> Steps:
+        """The questions until `limit` documents are found, the walk is at its end, or a page's work is done.
+
+        Closed before that, the walk is where it was.
+        """
+        began = self.position
+        try:
+            yield from self._steps(limit)
+        except BaseException:
+            self.position = began
+            raise
+
+    def _steps(self, limit: int) -> Steps:
+        self.found = []
         documents = questions = 0
         most = max(limit, MAX_DOCUMENTS)
         while len(self.found) < limit and not self.at_end and documents < most and questions < MAX_QUESTIONS:
             wanted = min(most - documents, limit - len(self.found) if self.is_exact else PORTION)
             driver = self._driver()
-            if self.is_exact and not self.conditions:
+            if (
+                self.is_exact and not self.conditions and driver.density != 0
+            ):  # numbers that retention emptied are passed quickly
                 driver.width = wanted
             try:
-                rows = self._step(driver, wanted)
+                rows = yield from self._step(driver, wanted)
             except ExecutionTimeout:
                 if driver.width <= FIRST_WIDTH:
                     raise
@@ -258,7 +309,7 @@ class _Walk:
             return self.drivers[len(tried)]
         return best
 
-    def _step(self, driver: _Driver, wanted: int) -> list[Document]:
+    def _step(self, driver: _Driver, wanted: int) -> Generator[Question, list[Document], list[Document]]:
         """The documents of the next range, in order; moves on to its end, or to where `wanted` documents were reached."""
         if self.newest:
             first, last = max(self.first, self.position - driver.width + 1), self.position
@@ -268,7 +319,7 @@ class _Walk:
         rows: list[Document] = []
         reached = first if self.newest else last
         for term in terms:
-            part = self._ask(term, first, last, wanted)
+            part = yield self._question(term, first, last, wanted)
             rows += part
             if len(part) == wanted:  # there may be more behind it
                 reached = max(reached, part[-1]["seq"]) if self.newest else min(reached, part[-1]["seq"])
@@ -280,17 +331,16 @@ class _Walk:
         self.position = reached - 1 if self.newest else reached + 1
         return rows
 
-    def _ask(self, term: str | None, first: int, last: int, wanted: int) -> list[Document]:
+    def _question(self, term: str | None, first: int, last: int, wanted: int) -> Question:
         found: Document = {"tenant": self.ref.id, "seq": {"$gte": first, "$lte": last}}
         if term is not None:
             found = {"tenant": self.ref.id, "terms": term, "seq": found["seq"]}
-        rows = mongo.events().find(found, sort=[("seq", DESCENDING if self.newest else ASCENDING)], limit=wanted)
-        return list(rows.max_time_ms(READ_TIMEOUT))
+        return Question(found, [("seq", DESCENDING if self.newest else ASCENDING)], wanted)
 
     def _take(self, rows: list[Document], limit: int) -> None:
         for row in rows:
             if self._is_asked_for(row):
-                self.found.append(item(row))
+                self.found.append(row)
                 if len(self.found) == limit:
                     self.position = row["seq"] - 1 if self.newest else row["seq"] + 1
                     return

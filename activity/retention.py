@@ -11,6 +11,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from activity import log as activity_log
+from activity import rollups
 from activity.errors import RetentionInvalid
 from activity.events import LogRetentionChanged, Target
 from activity.models import LogCheckpoint, LogHead
@@ -62,7 +63,10 @@ def log_prune(ref: Ref) -> int:
         first = max(head.first, min(last, head.appended) + 1)
         LogHead.objects.update(first=first)
         LogCheckpoint.objects.filter(last__lt=first).exclude(prints=b"").update(prints=b"")
-    removed = activity_log.remove_before(ref, first) if first > 1 else 0
+    if first == 1:
+        return 0
+    rollups.leave(ref, first - 1)
+    removed = activity_log.remove_before(ref, first)
     if removed:
         log.info("log_pruned", removed=removed, first=first)
     return removed

@@ -141,10 +141,10 @@ def actor_rename(former: str, name: str) -> None:
             cursor.execute(_RENAME, {"series": Rollup.Series.ACTOR_DAYS.value, "former": former, "name": name})
 
 
-def is_complete(*, total: int) -> bool:
-    """Whether the counts have all of a log of `total` events."""
+def is_complete(*, first: int, last: int) -> bool:
+    """Whether the counts have all of a log whose events are numbered `first` to `last`."""
     head = RollupHead.objects.first()
-    return total == 0 if head is None else head.first <= head.bottom and head.last >= total
+    return last < first if head is None else head.first <= head.bottom and head.last >= last
 
 
 # --- What is counted -------------------------------------------------------------------------------------------------------
@@ -197,9 +197,10 @@ def _settled() -> RollupHead:
     """The head, made if there is none, and begun anew when the log goes elsewhere than the counts do."""
     with transaction.atomic():
         head = RollupHead.objects.select_for_update().first()
-        appended = LogHead.objects.values_list("appended", flat=True).first() or 0
+        bottom, appended = LogHead.objects.values_list("first", "appended").first() or (1, 0)
         if head is None:
-            RollupHead.objects.bulk_create([RollupHead(first=appended + 1, last=appended)], ignore_conflicts=True)
+            fresh = RollupHead(bottom=bottom, first=appended + 1, last=appended)
+            RollupHead.objects.bulk_create([fresh], ignore_conflicts=True)
             return RollupHead.objects.select_for_update().get()
         if head.last != appended:
             _begin_anew(appended)
@@ -211,4 +212,5 @@ def _begin_anew(last: int) -> None:
     """Drop all counts, to count what is numbered above `last` as it comes and the rest from the log. The head is locked."""
     log.warning("rollups_begin_anew", last=last)
     Rollup.objects.all().delete()
-    RollupHead.objects.update(first=last + 1, last=last)
+    bottom = LogHead.objects.values_list("first", flat=True).first() or 1
+    RollupHead.objects.update(bottom=bottom, first=last + 1, last=last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from datetime import UTC, datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -123,17 +124,28 @@ def in_utc(value: datetime) -> datetime:
         raise ValueError("The moment lies outside the years 1 to 9999 in UTC.") from None
 
 
+PartyFilter = Annotated[str, StringConstraints(pattern=r"^[^:\x00]+:[^\x00]+$", max_length=MAX_TYPE + 1 + MAX_ID)]
+_ASKED = {field.name for field in fields(Query)}
 _DAY = "A moment with its offset from UTC, or a day (in UTC)"
 
 
-class ActivityFilter(Schema):
-    limit: int = Field(50, ge=1, le=500)
-    cursor: str | None = Field(None, max_length=500)
+class TailFilter(Schema):
+    """What one may ask for of events to come."""
+
     action: str | None = Field(None, max_length=MAX_ACTION, description="Exact, or a prefix when it ends in a dot.")
     actor: PartyFilter | None = Field(None, description="As `type:id`.")
     target: PartyFilter | None = Field(None, description="As `type:id`.")
     source: Literal["ui", "api", "job", "system"] | None = None
     q: str | None = Field(None, max_length=200, description="Words, all of which must occur; without case.")
+
+    def query(self) -> Query:
+        """The filters as a question to the log."""
+        return Query(**self.model_dump(include=_ASKED & type(self).model_fields.keys(), by_alias=False))
+
+
+class ExportFilter(TailFilter):
+    """What one may ask for of events that are in the log."""
+
     start: Annotated[AwareDatetime, BeforeValidator(moment_of_start), AfterValidator(in_utc)] | None = Field(
         None, alias="from", description=f"{_DAY}; included."
     )
@@ -142,6 +154,19 @@ class ActivityFilter(Schema):
     )
     order: Literal["newest", "oldest"] = "newest"
 
-    def query(self) -> Query:
-        """The filters as a question to the log."""
-        return Query(**self.model_dump(exclude={"limit", "cursor"}))
+
+class ActivityFilter(ExportFilter):
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=500)
+
+
+class FollowFilter(TailFilter):
+    after: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="The number behind which to begin; left out, with what comes from now on. `Last-Event-ID` counts before it.",
+    )
+    format: Literal["json", "html"] = Field(
+        "json", description="`html`: each event as a row of the activity page, for that page."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,11 @@ def log_bounds(ref: Ref) -> tuple[int, int]:
     if ref.alias != current().alias:
         raise ValueError(f"The log of {ref} is read while {current()} is active.")
     return LogHead.objects.values_list("first", "appended").first() or (1, 0)
+
+
+def shown(ref: Ref, documents: Sequence[activity_log.Document]) -> list[dict[str, Any]]:
+    """The log's documents as the API shows them. Whatever an export gives out passes here (in an event loop: log_async.items)."""
+    return reveal(ref, [activity_log.item(document) for document in documents])
 
 
 def event_get(event_id: UUID) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from activity import rollups
 from activity.errors import StatsInvalid
 from activity.models import Rollup
 from activity.search import Query
-from activity.selectors import events_total
+from activity.selectors import log_bounds
 from tenants import hints
 from tenants.context import current
 
@@ -94,7 +94,8 @@ def activity_stats(*, start: datetime | None, end: datetime | None, by: By = "da
     others = [totals.get(moment, 0) - sum(line.counts[index] for line in lines) for index, moment in enumerate(buckets)]
     if any(others):
         lines.append(Line(None, sum(others), others))
-    is_complete = rollups.is_complete(total=events_total(current()))
+    begin, end = log_bounds(current())
+    is_complete = rollups.is_complete(first=begin, last=end)
     if not is_complete:
         hints.send(rollups.TASK)
     return Stats(by, is_complete, sum(totals.values()), buckets, lines, None if action else _actors(buckets))

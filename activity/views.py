@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from activity import searches, selectors, stats
+from activity import live, searches, selectors, stats
 from activity.errors import LogUnavailable
 from activity.forms import FilterForm
 from activity.search import Query
@@ -40,11 +40,17 @@ def activity(request: HttpRequest) -> HttpResponse:
         return redirect(_link(request) or request.path)
     except LogUnavailable:
         return render(request, "activity/activity.html", {**facts, "is_away": True}, status=503)
-    return render(request, "activity/activity.html", {**facts, **page})
+    facts |= page
+    if facts["first"] is None and form.query().order == "newest" and not form.has_days:
+        facts["live_url"] = live.url(request, form.query(), after=facts["newest"])
+    response = render(request, "activity/activity.html", facts)
+    live.allow(request, response)
+    return response
 
 
 def _page(ref: Ref, query: Query, request: HttpRequest) -> dict[str, Any]:
     """The events as they are shown, and the links around them."""
+    first, last = selectors.log_bounds(ref)  # before the page: what comes from here on is the live tail's
     onwards = OLDER if query.order == "newest" else NEWER
     back = NEWER if onwards == OLDER else OLDER
     cursor = request.GET.get(onwards)
@@ -59,7 +65,8 @@ def _page(ref: Ref, query: Query, request: HttpRequest) -> dict[str, Any]:
         before, after = _beside(events[0]["seq"], back) if events and cursor else None, found.next
     return {
         "events": events,
-        "total": selectors.events_total(ref),
+        "total": last - first + 1,
+        "newest": max(last, events[0]["seq"]) if events else last,
         "is_cut_short": not events and (after or before),
         "links": {
             back: _link(request, back, before),

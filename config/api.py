@@ -25,8 +25,8 @@ from accounts.api import control, invitations, members, organisation, tokens, tr
 from accounts.auth import AUTH
 from accounts.idempotency import idempotent
 from activity.api import router as activity_router
-from activity.erasure.api import router as erasure_router
 from activity.charts_api import router as charts_router
+from activity.erasure.api import router as erasure_router
 from activity.jobs.api import router as jobs_router
 from activity.proof.api import router as proof_router
 from tenants.errors import TenantryError

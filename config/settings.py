@@ -136,6 +136,10 @@ DIRECTORY_TTL = 1.0
 REPLICA_SAMPLE_INTERVAL = 0.5
 TENANTS_EVENT_RECORDER = "activity.outbox.record"
 TENANTS_NATIVE_AUTHENTICATION = "accounts.native_auth.authenticate"  # who calls a native route of `stream`
+TENANTS_NATIVE_SESSIONS = "accounts.native_sessions.authenticate"  # the same by a session's cookie, where that counts
+TENANTS_NATIVE_CALLERS = (
+    "accounts.native_callers.still_allowed"  # who of them may still do something, while an answer lasts
+)
 TENANTS_SIGN_UP = "accounts.signup.tenant_sign_up"  # what tenant_create calls
 
 # --- Cache, files, sessions ----------------------------------------------------------------------------------------------
@@ -274,6 +278,11 @@ CONTENT_SECURITY_POLICY = {
 
 # Days for which a plan keeps events; None: for ever. A tenant may keep them for less long.
 ACTIVITY_RETENTION: dict[str, int | None] = {"free": 90, "team": 400, "business": None}
+# --- Live tails ----------------------------------------------------------------------------------------------------------
+
+# How many live tails a process of `stream` serves at once, and how many of them are one tenant's.
+TAIL_MAX = env.number("TAIL_MAX", 5_000)
+TAIL_MAX_PER_TENANT = env.number("TAIL_MAX_PER_TENANT", 1_000)
 
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 

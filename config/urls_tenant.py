@@ -52,6 +52,7 @@ urlpatterns = [
         write_access("profile.write")(searches.search_delete),
         name="search_delete",
     ),
+    path("activity/export", write_access("jobs.write")(jobs.activity_export), name="activity_export"),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),

@@ -63,6 +63,9 @@ TENANTS_TO_RELAY = Gauge(
     "Tenants that were written to since a relay last looked into their outbox, as the last sweep found them.",
     multiprocess_mode="mostrecent",
 )
+FOLLOWERS = Gauge(
+    "tenantry_activity_followers", "Clients that follow an activity log in `stream`.", multiprocess_mode="livesum"
+)
 _POOL_GAUGES = {
     key: Gauge(
         f"tenantry_pool_{key.removeprefix('pool_')}",

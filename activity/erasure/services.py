@@ -31,7 +31,7 @@ from activity.models import OutboxEvent
 from activity.outbox import record
 from activity.personal import PEOPLE
 from activity.search import Query
-from activity.selectors import events_total
+from activity.selectors import log_bounds
 from tenants import context, subject_keys
 from tenants.errors import SubjectKeysUnavailable
 from tenants.refs import Ref
@@ -103,9 +103,10 @@ def _tombstones(ref: Ref) -> list[str]:
     waiting = OutboxEvent.objects.filter(document__action=MemberErased.action)
     for document in waiting.order_by("id").values_list("document", flat=True):
         found += document["data"]["subjects"]
-    head, cursor, query = events_total(ref), None, Query(action=MemberErased.action, order="oldest")
+    first, head = log_bounds(ref)
+    cursor, query = None, Query(action=MemberErased.action, order="oldest")
     while True:
-        page = activity_log.page(ref, head=head, query=query, cursor=cursor, limit=100)
+        page = activity_log.page(ref, first=first, head=head, query=query, cursor=cursor, limit=100)
         for document in page.items:
             found += document["data"]["subjects"]
         cursor = page.next

@@ -12,7 +12,7 @@ from activity.jobs import files
 from activity.jobs.errors import JobNotFound
 from activity.jobs.kinds import find_kind
 from activity.jobs.models import Job
-from activity.jobs.spreadsheets import guarded
+from activity.spreadsheets import guarded
 from tenants.db.copying import copy_rows
 from tenants.streaming import streamed
 

@@ -29,6 +29,26 @@ def save_result(job: Job, file: File[Any]) -> str:
     return default_storage.save(f"jobs/{job.pk}/result-{job.attempt}", file)
 
 
+def save_part(job: Job, number: int, file: IO[bytes]) -> str:
+    """Keep a part of what the job makes, until the job has ended; returns its name in storage."""
+    return default_storage.save(f"jobs/{job.pk}/part-{job.attempt}-{number}", File(file))
+
+
+def open_part(name: str) -> File[Any]:
+    """A part, by its name in storage."""
+    return default_storage.open(name, "rb")
+
+
+def parts_of(job: Job) -> list[str]:
+    """The names in storage of all parts that there are, those of attempts that were given up included."""
+    folder = f"jobs/{job.pk}"
+    try:
+        _, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [f"{folder}/{name}" for name in names if name.startswith("part-")]
+
+
 def open_result(job: Job) -> File[Any]:
     """What the job made. Raises FileNotFoundError."""
     return default_storage.open(job.result_file, "rb")

@@ -135,7 +135,7 @@ def _end(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str]
         files.delete(result[0])
         raise
     summaries.tell(ended)
-    files.delete(ended.input_file)
+    files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)
     return Job.State(ended.state)
 

@@ -11,8 +11,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from activity.jobs import selectors, services
-from activity.jobs.errors import JobFinished, JobNotFound
+from activity.jobs.errors import JobFinished, JobNotFound, ParametersInvalid
 from activity.jobs.kinds import all_kinds, find_kind, verb_of
+from activity.jobs.log_export import EXPORT, EXPORT_PARAMS
 from activity.jobs.models import Job
 from tenants.pages import BadCursor
 
@@ -64,6 +65,19 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     except JobFinished as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
+
+
+def activity_export(request: HttpRequest) -> HttpResponse:
+    """Start an export of the activity log; the filters of its page go along."""
+    params = {name: value for name, value in request.POST.items() if name in EXPORT_PARAMS and value}
+    if verb_of(EXPORT) not in cast(JobsRequest, request).verbs:
+        raise PermissionDenied(f"This needs the permission {verb_of(EXPORT)}.")
+    try:
+        job = services.job_start(kind=EXPORT, params=params)
+    except ParametersInvalid as refusal:
+        messages.error(request, refusal.message)
+        return redirect("activity")
+    return redirect("job_detail", job.pk)
 
 
 def _get(job_id: UUID) -> Job:

@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from activity import sentences
-from activity.personal import ERASED
 from activity.models import SavedSearch
+from activity.personal import ERASED
 from activity.stats import Stats
 
 register = template.Library()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -62,21 +62,19 @@ class Json:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """A download: the output of a `COPY … TO STDOUT`, sent while Postgres writes it, at constant memory.
+class Download:
+    """A file that is sent while it is made: the blocks of an async generator, at constant memory.
 
-    `timeout` in seconds, as of `aio.copy`. What is wrong with the statement is told before the head is out; what fails after that
-    breaks the connection off, so that no client takes a part for the whole.
+    What is wrong by the first block is told before the head is out; what fails after that breaks the connection off, so that no client
+    takes a part for the whole.
     """
 
-    statement: str
-    params: Sequence[Any] = ()
+    blocks: AsyncGenerator[bytes, None]
     content_type: str = "text/csv; charset=utf-8"
     filename: str = ""
-    timeout: float | None = None
 
     async def send(self, scope: Scope, send: Send) -> None:
-        async with aclosing(aio.copy(self.statement, self.params, timeout=self.timeout)) as blocks:
+        async with aclosing(self.blocks) as blocks:
             block = await anext(blocks, b"")
             disposition = content_disposition_header(True, self.filename) if self.filename else None
             headers = {"cache-control": "no-store", **({"content-disposition": disposition} if disposition else {})}
@@ -86,3 +84,18 @@ class Copy:
                     await send({"type": "http.response.body", "body": block, "more_body": True})
                 block = await anext(blocks, b"")
         await send({"type": "http.response.body", "body": b""})
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A download of the output of a `COPY … TO STDOUT`, sent while Postgres writes it. `timeout` in seconds, as of `aio.copy`."""
+
+    statement: str
+    params: Sequence[Any] = ()
+    content_type: str = "text/csv; charset=utf-8"
+    filename: str = ""
+    timeout: float | None = None
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        blocks = aio.copy(self.statement, self.params, timeout=self.timeout)
+        await Download(blocks, self.content_type, self.filename).send(scope, send)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import structlog
 
 from tenants.native.answers import send_head
 from tenants.native.asgi import Scope, Send
+from tenants.native.problems import ClientGone
 from tenants.native.security import security_headers
+
+log = structlog.get_logger(__name__)
 
 # Seconds of silence after which a comment is sent: proxies cut what says nothing for a minute, and a client that is gone shows.
 HEARTBEAT_SECONDS = 15.0
+# Seconds for which a client may take nothing while there is something to send: it is cut then, and may come back.
+STALLED_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +46,27 @@ class Event:
 class Events:
     """Sends what an async generator of events gives, until that ends, the client leaves, or the process stops.
 
+    What many clients get alike the generator may give as bytes, encoded once. `headers` are further ones.
+
     At SIGTERM (`scope["state"]["closing"]`) the body ends whole, and the client comes back with its Last-Event-ID. The generator is
     closed in each case; its `finally` blocks run.
     """
 
-    events: AsyncGenerator[Event, None]
+    events: AsyncGenerator[Event | bytes, None]
     heartbeat: float = HEARTBEAT_SECONDS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     async def send(self, scope: Scope, send: Send) -> None:
         closing: asyncio.Event = scope["state"]["closing"]
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx would keep events back
+        # nginx would keep events back
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no", **self.headers}
         await send_head(send, 200, "text/event-stream; charset=utf-8", headers, security_headers(scope))
         await send({"type": "http.response.body", "body": b": welcome\n\n", "more_body": True})
         told = asyncio.create_task(self._tell(send))
         closed = asyncio.create_task(closing.wait())
         try:
             while not (await asyncio.wait({told, closed}, timeout=self.heartbeat, return_when="FIRST_COMPLETED"))[0]:
-                await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+                await _send_some(send, b":\n\n")
         finally:
             closed.cancel()
             told.cancel()
@@ -67,4 +78,14 @@ class Events:
     async def _tell(self, send: Send) -> None:
         async with aclosing(self.events) as events:
             async for event in events:
-                await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+                await _send_some(send, event if isinstance(event, bytes) else event.encode())
+
+
+async def _send_some(send: Send, body: bytes) -> None:
+    """Send a part of the body. Raises ClientGone for a client that takes none of it."""
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+    except TimeoutError:
+        log.info("stream_stalled", seconds=STALLED_SECONDS)
+        raise ClientGone from None

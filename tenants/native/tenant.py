@@ -1,13 +1,13 @@
 """The way of a native request into its tenant: host to tenant, the tenant entered, who calls, and the route's answer.
 
-What needs a page, a redirect or an explanation (an unknown host, a suspended organisation, a session instead of a token) is left to
+What needs a page, a redirect or an explanation (an unknown host, a suspended organisation, nobody who is signed in) is left to
 Django, which answers it as it does in `web`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import parse_cookie
 from django.http.request import split_domain_port
 from django.utils.module_loading import import_string
 from structlog.contextvars import bound_contextvars
@@ -66,26 +67,49 @@ class NativeRequest:
 Handler = Callable[[NativeRequest], Awaitable[Answer]]
 
 
-def tenant_route(handler: Handler) -> Application:
+def tenant_route(handler: Handler, *, takes_sessions: bool = False) -> Application:
     """A route's application: `handler` is called inside the tenant, with the caller that a token names.
 
     The token is looked up by settings.TENANTS_NATIVE_AUTHENTICATION, a coroutine function of the Authorization header that answers a
-    Caller or raises. When the client leaves, whatever runs is cancelled, queries at the server too.
+    Caller or raises. With `takes_sessions`, for routes that only read, a request without that header may bring a session's cookie: that
+    is TENANTS_NATIVE_SESSIONS's, which answers None for nobody. When the client leaves, whatever runs is cancelled, queries at
+    the server too.
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         authorization = one_header(scope, "authorization")
-        if authorization is None or (settings.SECURE_SSL_REDIRECT and not is_secure(scope)):
+        session = _session_of(scope) if authorization is None and takes_sessions else None
+        if (authorization is None and session is None) or (settings.SECURE_SSL_REDIRECT and not is_secure(scope)):
             raise NotNative
         ref = await tenant_of(scope)
         scope["state"]["tenant"] = ref.slug
         with bound_contextvars(tenant=ref.slug), use_tenant(ref):
             async with _while_client_stays(receive):
-                caller = await import_string(settings.TENANTS_NATIVE_AUTHENTICATION)(authorization)
+                if session is None:
+                    caller = await import_string(settings.TENANTS_NATIVE_AUTHENTICATION)(authorization)
+                else:
+                    caller = await import_string(settings.TENANTS_NATIVE_SESSIONS)(session)
+                if caller is None:
+                    raise NotNative
                 answer = await handler(NativeRequest(scope, ref, caller, scope.get("path_params", {})))
                 await answer.send(scope, send)
 
     return application
+
+
+async def callers_allowed(callers: Collection[Caller], verb: str) -> set[Caller]:
+    """Those of these callers of the active tenant who may still do what the verb says, for answers that last.
+
+    Asked of settings.TENANTS_NATIVE_CALLERS. Raises django.db.Error.
+    """
+    allowed: set[Caller] = await import_string(settings.TENANTS_NATIVE_CALLERS)(callers, verb)
+    return allowed
+
+
+def _session_of(scope: Scope) -> str | None:
+    """The session cookie's value, if there is one that Django would take."""
+    cookies = parse_cookie("; ".join(value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie"))
+    return cookies.get(settings.SESSION_COOKIE_NAME) or None
 
 
 async def tenant_of(scope: Scope) -> TenantRef:

@@ -159,6 +159,8 @@
   });
   document.addEventListener("htmx:sendError", () => complain("The server can't be reached. Check your connection and try again."));
   document.addEventListener("htmx:afterSettle", (event) => enhance(event.target));
+  // What a script of a page put into it.
+  document.addEventListener("page:grown", (event) => showTimes(event.target));
 
   enhance(document);
 })();

@@ -10,13 +10,20 @@ import re
 from typing import Final
 
 _RUNS: Final = re.compile(r"'+[=+\-@\t\r]")
-# The same for Postgres, with an apostrophe or none.
+# With an apostrophe or none: what goes out with one more.
+_RUNS_OR_IS_GUARDED: Final = re.compile(r"'*[=+\-@\t\r]")
+# The same for Postgres.
 _RUNS_OR_GUARDED: Final = r"^''*[=+@\t\r-]"
 
 
 def guarded(column: str) -> str:
     """SQL for a text column as a cell that no spreadsheet runs."""
     return f"CASE WHEN {column} ~ E'{_RUNS_OR_GUARDED}' THEN '''' || {column} ELSE {column} END"
+
+
+def guarded_cell(cell: str) -> str:
+    """A cell that no spreadsheet runs."""
+    return f"'{cell}" if _RUNS_OR_IS_GUARDED.match(cell) else cell
 
 
 def unguarded(cell: str) -> str:

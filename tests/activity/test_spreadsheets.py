@@ -7,7 +7,7 @@ from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from activity.jobs.spreadsheets import guarded, unguarded
+from activity.spreadsheets import guarded, guarded_cell, unguarded
 from tenants.refs import TenantRef
 
 DANGEROUS = ["=", "+", "-", "@", "\t", "\r"]
@@ -44,4 +44,5 @@ awkward = st.text("'=+-@\t\r\n a", max_size=6)
 def test_a_cell_comes_back_as_it_was(tenant: TenantRef, text: str) -> None:
     out = guard(text)
     assert unguarded(out) == text
+    assert guarded_cell(text) == out
     assert not out.startswith(tuple(DANGEROUS))
