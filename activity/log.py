@@ -167,6 +167,13 @@ def stored(ref: Ref, *, first: int, last: int) -> Iterator[list[Document]]:
         yield documents
 
 
+def get(ref: Ref, event_id: UUID) -> Document | None:
+    """One event as the API shows it, or None. Raises LogUnavailable."""
+    with mongo.reachable():
+        document = mongo.events().find_one({"_id": _key(ref, event_id)}, max_time_ms=READ_TIMEOUT)
+    return None if document is None else item(document)
+
+
 def facts(ref: Ref, first: int, last: int) -> list[Document]:
     """What is counted of the events numbered `first` to `last`, by number: `at` as in the normal form, `action` and `actor`."""
     span = {"tenant": ref.id, "seq": {"$gte": first, "$lte": last}}
