@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -174,32 +174,37 @@ def reveal(ref: Ref, documents: Iterable[Mapping[str, Any]], *, erased: str = ER
     another tenant's database, is "Unreadable" the same way. Blocks: not for an event loop. Raises SubjectKeysUnavailable.
     """
     found = list(documents)
-    whose = {subject for document in found for subject in subjects_in(document)}
-    if not whose:
-        return [dict(document) for document in found]
-    keys = subject_keys.find(ref, whose)
-    return [_Reader(ref, keys, document, erased).read() for document in found]
+    return _revealed(ref, found, [subjects_in(document) for document in found], erased)
 
 
 def subjects_in(document: Mapping[str, Any]) -> Collection[str]:
     """The digests of the people of whom a document has personal values."""
-    return dict.fromkeys(
-        _subjects([document.get("actor"), document.get("target"), document.get("ip"), document.get("data")])
-    )
+    found: dict[str, None] = {}
+    _collect([document.get(field) for field in ("actor", "target", "ip", "data")], found)
+    return found
 
 
-def _subjects(value: Any) -> Iterator[str]:
+def _collect(value: dict[str, Any] | list[Any], found: dict[str, None]) -> None:
+    """Every event that is read or indexed is walked through, so this is a plain loop."""
     if isinstance(value, dict):
         personal = value.get(PERSONAL)
         if personal is not None:
-            yield personal["subject"]
+            found[personal["subject"]] = None
             return
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    for item in value:
+    for item in value.values() if isinstance(value, dict) else value:
         if isinstance(item, (dict, list)):
-            yield from _subjects(item)
+            _collect(item, found)
+
+
+def _revealed(
+    ref: Ref, documents: Sequence[Mapping[str, Any]], whose: Sequence[Collection[str]], erased: str
+) -> list[Document]:
+    everybody = {subject for subjects in whose for subject in subjects}
+    keys = subject_keys.find(ref, everybody) if everybody else {}
+    return [
+        _Reader(ref, keys, document, erased).read() if subjects else dict(document)
+        for document, subjects in zip(documents, whose, strict=True)
+    ]
 
 
 class _Erased(Exception):
@@ -275,9 +280,10 @@ class _Reader:
 
 def terms(ref: Ref, events: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The index's tokens of events in their stored form, as far as they can be read now, with `p:` and the digest of each person."""
+    whose = [subjects_in(event) for event in events]
     return [
-        [*terms_of(shown), *(f"p:{subject}" for subject in subjects_in(event))]
-        for event, shown in zip(events, reveal(ref, events, erased=""), strict=True)
+        [*terms_of(shown), *(f"p:{subject}" for subject in subjects)]
+        for shown, subjects in zip(_revealed(ref, events, whose, erased=""), whose, strict=True)
     ]
 
 
