@@ -124,7 +124,6 @@ def in_utc(value: datetime) -> datetime:
         raise ValueError("The moment lies outside the years 1 to 9999 in UTC.") from None
 
 
-PartyFilter = Annotated[str, StringConstraints(pattern=r"^[^:\x00]+:[^\x00]+$", max_length=MAX_TYPE + 1 + MAX_ID)]
 _ASKED = {field.name for field in fields(Query)}
 _DAY = "A moment with its offset from UTC, or a day (in UTC)"
 

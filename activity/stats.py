@@ -94,8 +94,8 @@ def activity_stats(*, start: datetime | None, end: datetime | None, by: By = "da
     others = [totals.get(moment, 0) - sum(line.counts[index] for line in lines) for index, moment in enumerate(buckets)]
     if any(others):
         lines.append(Line(None, sum(others), others))
-    first, last = log_bounds(current())
-    is_complete = rollups.is_complete(first=first, last=last)
+    oldest, newest = log_bounds(current())
+    is_complete = rollups.is_complete(first=oldest, last=newest)
     if not is_complete:
         hints.send(rollups.TASK)
     return Stats(by, is_complete, sum(totals.values()), buckets, lines, None if action else _actors(buckets))
