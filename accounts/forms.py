@@ -182,6 +182,7 @@ class TokenForm(ServiceForm):
         ("invitations.write", "Invite people"),
         ("activity.read", "Read the activity log"),
         ("activity.write", "Send activity events"),
+        ("webhooks.write", "Change webhooks"),
         ("tenant.write", "Change the organisation"),
     )
 

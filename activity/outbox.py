@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from uuid import UUID
 
 from django.db import connection, transaction
 
-from activity import canonical
+from activity import canonical, quotas
 from activity.context import circumstances
 from activity.errors import NotInTransaction
 from activity.events import Event
@@ -72,18 +71,23 @@ ON CONFLICT (event_id) DO NOTHING
 """
 
 
-def record_ingested(events: Sequence[tuple[UUID, bytes]]) -> Ingested:
+def record_ingested(events: Sequence[tuple[str, bytes]]) -> Ingested:
     """Record events that were sent in, as (id, normal form in JSON), in the order given; they are durable once this has committed.
 
-    An id that comes twice, here or in the last week, counts once: the first one stays.
+    An id that comes twice, here or in the last week, counts once: the first one stays. Raises QuotaExceeded, and then none is kept.
     """
-    first: dict[UUID, bytes] = {}
+    first: dict[str, bytes] = {}
     for event_id, encoded in events:
         first.setdefault(event_id, encoded)
+    limit = quotas.daily_limit()
+    if limit is not None:
+        quotas.check(limit, first.keys())
     reads.note_write()
     with transaction.atomic(), connection.cursor() as cursor:
         # One value: an array of as many would be put together here, text by text.
         cursor.execute(_INGEST, [(b"[" + b",".join(first.values()) + b"]").decode()])
         accepted = cursor.rowcount
+        if limit is not None:
+            quotas.take(limit, accepted)
         hints.send(RELAY)
     return Ingested(accepted, len(events) - accepted)

@@ -3,75 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 from django.db.models.functions import Now
 
-from activity import canonical, outbox
-from activity.context import Actor, circumstances
+from activity import outbox
+from activity.context import circumstances
 from activity.errors import EventInvalid
-from activity.events import Target
+from activity.intake import Reader, normal_form
 from activity.models import KnownEvent
-from activity.outbox import Ingested
 from activity.selectors import event_get
-from tenants.ids import new_id
 
-# Tenantry's own events can't be sent in from outside.
-RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.")
 KNOWN_FOR: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of a batch: how many events are new, were known, and were refused, with the reasons by index and field."""
+
+    accepted: int
+    duplicates: int
+    refused: int = 0
+    errors: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def event_ingest(event: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Record one event that was sent in; returns it as the API shows it, and whether it is new.
 
-    For an id that is known it is the event as it was first recorded. Raises EventInvalid, and LogUnavailable when that can't be looked up.
+    For an id that is known it is the event as it was first recorded. Raises EventInvalid, QuotaExceeded, and LogUnavailable when that
+    can't be looked up.
     """
-    event_id, encoded = _normal_form(event, circumstances())
-    if outbox.record_ingested([(event_id, encoded)]).accepted:
+    event_id, encoded = normal_form(event, circumstances())
+    if outbox.record_ingested([(str(event_id), encoded)]).accepted:
         return {**orjson.loads(encoded), "seq": None}, True
     return event_get(event_id) or {**orjson.loads(encoded), "seq": None}, False
 
 
-def events_ingest(events: Sequence[Mapping[str, Any]]) -> Ingested:
-    """Record events that were sent in, all of them or, when any can't be, none. Raises EventInvalid, by index and field."""
-    forms: list[tuple[UUID, bytes]] = []
+def events_ingest(events: Sequence[Any], *, keep_good: bool = False) -> Intake:
+    """Record events that were sent in, as their JSON has them. Any that can't be recorded is named by index and field.
+
+    With `keep_good` the others are recorded all the same; without it none is, and EventInvalid is raised. Raises QuotaExceeded, and then
+    none is recorded either.
+    """
+    reader = Reader(circumstances())
+    forms: list[tuple[str, bytes]] = []
     errors: dict[str, list[str]] = {}
-    around = circumstances()
     for index, event in enumerate(events):
         try:
-            forms.append(_normal_form(event, around))
+            forms.append(reader.normal_form(event))
         except EventInvalid as refusal:
-            errors.update({f"events.{index}.{field}": sentences for field, sentences in refusal.errors.items()})
-    if errors:
+            place = f"events.{index}"
+            errors.update({f"{place}.{name}" if name else place: why for name, why in refusal.errors.items()})
+    if errors and not keep_good:
         raise EventInvalid(errors)
-    return outbox.record_ingested(forms)
+    recorded = outbox.record_ingested(forms)
+    return Intake(recorded.accepted, recorded.duplicates, len(events) - len(forms), errors)
 
 
 def known_events_prune() -> int:
     """Forget ids of the active tenant that were sent in more than a week ago; returns how many."""
     pruned, _ = KnownEvent.objects.filter(recorded_at__lt=Now() - KNOWN_FOR).delete()
     return pruned
-
-
-def _normal_form(event: Mapping[str, Any], around: Any) -> tuple[UUID, bytes]:
-    if event["action"].startswith(RESERVED):
-        raise EventInvalid(
-            {"action": [f"Names that begin with {event['action'].partition('.')[0]}. are Tenantry's own."]}
-        )
-    event_id = event.get("id") or new_id()
-    actor, target = event.get("actor"), event.get("target")
-    _, encoded = canonical.normal_form(
-        id=event_id,
-        at=event.get("at") or datetime.now(UTC),
-        action=event["action"],
-        actor=Actor(**actor) if actor else around.actor,
-        target=Target(**target) if target else None,
-        source="api",
-        request_id=around.request_id,
-        ip=None,  # the address of the sender's server would pass for the actor's
-        data=event.get("data") or {},
-    )
-    return event_id, encoded

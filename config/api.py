@@ -26,6 +26,7 @@ from accounts.auth import AUTH
 from accounts.idempotency import idempotent
 from activity.api import router as activity_router
 from activity.jobs.api import router as jobs_router
+from activity.webhooks.api import router as webhooks_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
 
@@ -204,6 +205,7 @@ for router in (
     tokens.router,
     activity_router,
     jobs_router,
+    webhooks_router,
 ):
     tenant_api.add_router("", router)
 

@@ -1,0 +1,29 @@
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('activity', '0001_initial'),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='IngestDay',
+            fields=[
+                ('day', models.DateField(primary_key=True, serialize=False)),
+                ('accepted', models.BigIntegerField()),
+            ],
+        ),
+        migrations.AlterField(
+            model_name='knownevent',
+            name='recorded_at',
+            field=models.DateTimeField(db_default=Now()),
+        ),
+        migrations.AddIndex(
+            model_name='knownevent',
+            index=BrinIndex(fields=['recorded_at'], name='known_event_recorded', pages_per_range=32),
+        ),
+    ]
