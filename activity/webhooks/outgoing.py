@@ -68,11 +68,11 @@ def _exchange(
 ) -> Answer:
     own = {"Content-Type": "application/json", "User-Agent": "Tenantry-Webhooks", "Connection": "close"}
     connection.request("POST", address.target, body=body, headers={**own, **headers})
-    response = connection.getresponse()
-    read = b""
-    # The status says whether it was taken; a body that doesn't come, or has no end, changes nothing.
-    with suppress(OSError, http.client.HTTPException, ValueError):
-        read = response.read(MAX_READ)
+    with connection.getresponse() as response:
+        read = b""
+        # The status says whether it was taken; a body that doesn't come, or has no end, changes nothing.
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            read = response.read(MAX_READ)
     excerpt = read.decode("utf-8", "replace").replace("\0", " ")[:MAX_EXCERPT]
     seconds = time.monotonic() - started
     status = response.status

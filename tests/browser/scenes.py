@@ -102,7 +102,7 @@ def webhook(page: Page, stage: Stage) -> None:
     expect(page.locator("#webhook-secret")).to_contain_text("whsec_")
     page.get_by_role("button", name="Send a test").click()
     expect(page.locator("#deliveries").get_by_text("The connection was refused.").first).to_be_visible()
-    page.get_by_text("Test message").click()
+    page.locator("#deliveries").get_by_text("Test message", exact=True).click()
 
 
 def mail(page: Page, stage: Stage) -> None:
