@@ -95,10 +95,12 @@ def is_public(text: str) -> bool:
         return False
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_4)
+    if address.scope_id is not None:
+        return False
     inner = _inner(address)
     if inner is not None:
         return is_public(str(inner))
-    return address.scope_id is None and address in _GLOBAL_6 and not any(address in network for network in _SPECIAL_6)
+    return address in _GLOBAL_6 and not any(address in network for network in _SPECIAL_6)
 
 
 def _inner(address: IPv6Address) -> IPv4Address | None:

@@ -219,5 +219,5 @@ def delay_after(attempts: int, asked: int | None = None) -> float:
 
     `asked` is what the receiver itself asked for, which is kept when it is longer.
     """
-    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempts - 1, 20))
+    delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts - 1, 20))
     return max(delay * random.uniform(0.8, 1.2), float(asked or 0))  # noqa: S311  no secret

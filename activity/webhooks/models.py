@@ -52,7 +52,7 @@ class Webhook(models.Model):
         """The secret as it is kept: bound to this webhook of this tenant."""
         return crypto.encrypt(secret, associated=_owner(self.pk))
 
-    def decrypt(self, blob: bytes) -> str:
+    def decrypt(self, blob: bytes | memoryview) -> str:
         """A secret of this webhook. Raises DecryptionFailed."""
         return crypto.decrypt(blob, associated=_owner(self.pk)).decode()
 

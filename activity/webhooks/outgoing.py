@@ -54,7 +54,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     deadline = _Deadline(TOTAL_TIMEOUT)
     connection = _Connection(address, machines, deadline)
     try:
-        return _exchange(connection, address, body, headers, started)
+        return _exchange(connection, address, body, headers, started, deadline)
     except (OSError, http.client.HTTPException, ValueError) as error:
         sentence = _LATE if deadline.has_passed else _sentence(error)
         return Answer(None, sentence, "", time.monotonic() - started)
@@ -64,11 +64,18 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
 
 
 def _exchange(
-    connection: _Connection, address: Address, body: bytes, headers: Mapping[str, str], started: float
+    connection: _Connection,
+    address: Address,
+    body: bytes,
+    headers: Mapping[str, str],
+    started: float,
+    deadline: _Deadline,
 ) -> Answer:
     own = {"Content-Type": "application/json", "User-Agent": "Tenantry-Webhooks", "Connection": "close"}
     connection.request("POST", address.target, body=body, headers={**own, **headers})
     with connection.getresponse() as response:
+        if deadline.has_passed:  # http.client takes headers that are cut off for whole ones
+            raise TimeoutError
         read = b""
         # The status says whether it was taken; a body that doesn't come, or has no end, changes nothing.
         with suppress(OSError, http.client.HTTPException, ValueError):

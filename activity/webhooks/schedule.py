@@ -37,7 +37,7 @@ def mark(ref: TenantRef, *, seconds: float = 0.0) -> None:
 def clear(ref: TenantRef) -> None:
     """There is nothing to send. Raises django.db.DatabaseError."""
     with _control():
-        WebhookSchedule.objects.filter(pk=ref.id).delete()
+        WebhookSchedule.objects.filter(tenant_id=ref.id).delete()
 
 
 def due() -> list[str]:

@@ -16,7 +16,7 @@ from tests.activity.conftest import LastingTenant
 from tests.webhooks.conftest import deliver, make_webhook, pages, record
 from tests.webhooks.receiver import Hold, Receiver
 
-TURNS = 3
+TURNS = 2
 
 
 def killed_while_sending(lasting_tenant: LastingTenant, receiver: Receiver, *options: str) -> list[str]:
