@@ -7,7 +7,7 @@ schema and to `canonical`, which know every rule and word every refusal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,10 +27,13 @@ from tenants.ids import new_id
 RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.", "webhook.")
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-_IN_MILLISECONDS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").fullmatch
-_IN_SECONDS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").fullmatch
-_FIELDS: Final = EventIn.model_fields.keys()
-_PARTY_FIELDS: Final = frozenset({"type", "id", "name"})
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[012][0-9]:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)"
+).fullmatch
+_FIELDS: Final = frozenset(EventIn.model_fields)
+_MAX_ID: Final = canonical.MAX_ID
+_MAX_NAME: Final = canonical.MAX_NAME
+_MAX_KEY: Final = canonical.MAX_KEY
 _KNOWN_AT_ONCE: Final = 1_000  # of a batch, so that what is remembered of it stays small
 
 
@@ -70,11 +73,11 @@ def events_of_json(body: bytes) -> tuple[list[Any], str | None]:
 
 @dataclass
 class Reader:
-    """Reads the events of one request, which says what they leave out (`around`). Parties and actions are looked at once each."""
+    """Reads the events of one request, `around`, which says what they leave out. Each action and kind of party is looked at once."""
 
     around: RecordingContext
     _actions: set[str] = field(default_factory=set)
-    _parties: dict[tuple[Any, ...], dict[str, str]] = field(default_factory=dict)
+    _kinds: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._now = canonical.moment_text(datetime.now(UTC))
@@ -85,11 +88,25 @@ class Reader:
         """The id and the normal form of an event, as JSON. Raises EventInvalid with every field that can't be held."""
         return self._quick(event) or self._closely(event)
 
+    def ids(self, events: Sequence[Any]) -> list[str] | None:
+        """The ids of all the events, those that have none being given one; None when one can't be read, or comes twice."""
+        found: list[str] = []
+        for event in events:
+            if type(event) is not dict:
+                return None
+            event_id = event.get("id")
+            if event_id is None:
+                event["id"] = event_id = str(new_id())
+            elif type(event_id) is not str or not _ID(event_id):
+                return None
+            found.append(event_id)
+        return found if len(set(found)) == len(found) else None
+
     # --- The quick way -------------------------------------------------------------------------------------------------------
 
     def _quick(self, event: Any) -> tuple[str, bytes] | None:
         """The same for an event that is plainly good; None for one that has to be looked at closely."""
-        if type(event) is not dict or not event.keys() <= _FIELDS:
+        if type(event) is not dict or not _FIELDS.issuperset(event):
             return None
         event_id, at, action = event.get("id"), event.get("at"), event.get("action")
         data = event.get("data")
@@ -132,26 +149,20 @@ class Reader:
         return True
 
     def _plain_party(self, party: Any) -> dict[str, str] | None:
-        if type(party) is not dict or not party.keys() <= _PARTY_FIELDS:
+        if type(party) is not dict:
             return None
-        key = party.get("type"), party.get("id"), party.get("name", "")
-        kind, identity, name = key
-        if type(kind) is not str or type(identity) is not str or type(name) is not str:
+        kind, identity = party.get("type"), party.get("id")
+        name = party.get("name") if len(party) == 3 else ""
+        if type(kind) is not str or type(identity) is not str or type(name) is not str or not 2 <= len(party) <= 3:
             return None
-        known = self._parties.get(key)
-        if known is not None:
-            return known
-        if (
-            len(kind) > canonical.MAX_TYPE
-            or not canonical.TYPE.fullmatch(kind)
-            or not 0 < len(identity) <= canonical.MAX_ID
-            or len(name) > canonical.MAX_NAME
-        ):
+        if kind not in self._kinds:
+            if len(kind) > canonical.MAX_TYPE or not canonical.TYPE.fullmatch(kind):
+                return None
+            if len(self._kinds) < _KNOWN_AT_ONCE:
+                self._kinds.add(kind)
+        if not 0 < len(identity) <= _MAX_ID or len(name) > _MAX_NAME:
             return None
-        found = {"type": kind, "id": identity, "name": name}
-        if len(self._parties) < _KNOWN_AT_ONCE:
-            self._parties[key] = found
-        return found
+        return {"type": kind, "id": identity, "name": name}
 
     # --- The thorough way ----------------------------------------------------------------------------------------------------
 
@@ -190,20 +201,16 @@ def normal_form(event: Mapping[str, Any], around: RecordingContext) -> tuple[UUI
 
 def _quick_moment(at: Any) -> str | None:
     """A moment in UTC as the normal form has it, when it is written so, or without milliseconds."""
-    if type(at) is not str:
-        return None
-    if _IN_MILLISECONDS(at):
-        text = at
-    elif _IN_SECONDS(at):
-        text = f"{at[:-1]}.000Z"
-    else:
+    # Python reads 24:00 as the next day from some version on; the closer look decides.
+    if type(at) is not str or not _MOMENT(at) or at[11:13] == "24":
         return None
     try:
-        datetime.fromisoformat(text)  # a month 13 has the form too
+        datetime.fromisoformat(at)  # a month 13 has the form too
     except ValueError:
         return None
-    # Python reads 24:00 as the next day from some version on; the closer look decides.
-    return None if text[11:13] == "24" else text
+    if len(at) == 24 and at[-1] == "Z":
+        return at
+    return f"{at[:19]}.{at[20:].rstrip('Z').partition('+')[0][:3]:0<3}Z"
 
 
 def _is_plain(value: Any, depth: int) -> bool:
@@ -216,9 +223,10 @@ def _is_plain_mapping(value: dict[Any, Any], depth: int) -> bool:
     if depth > canonical.MAX_DEPTH:
         return False
     for key, item in value.items():
-        if not 0 < len(key) <= canonical.MAX_KEY:
+        if not 0 < len(key) <= _MAX_KEY:
             return False
-        if type(item) is not str and not _is_plain(item, depth + 1):
+        kind = type(item)
+        if kind is not str and kind is not bool and not _is_plain(item, depth + 1):
             return False
     return True
 

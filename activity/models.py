@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -62,11 +61,8 @@ class KnownEvent(models.Model):
     """The id of an event that was sent in from outside, kept for a while, so that a repeat is known with MongoDB up or away."""
 
     event_id = models.UUIDField(primary_key=True)
+    # Without an index: it is asked for once a day, by who throws the old ones away, and each sender would pay for it.
     recorded_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        # They are asked for by age alone, once a day, and lie in that order: an index of ranges costs a sender nothing.
-        indexes = [BrinIndex(fields=["recorded_at"], name="known_event_recorded", pages_per_range=32)]
 
     def __str__(self) -> str:
         return str(self.event_id)

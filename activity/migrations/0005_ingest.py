@@ -1,4 +1,3 @@
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import migrations, models
 from django.db.models.functions import Now
 
@@ -21,9 +20,5 @@ class Migration(migrations.Migration):
             model_name='knownevent',
             name='recorded_at',
             field=models.DateTimeField(db_default=Now()),
-        ),
-        migrations.AddIndex(
-            model_name='knownevent',
-            index=BrinIndex(fields=['recorded_at'], name='known_event_recorded', pages_per_range=32),
         ),
     ]

@@ -83,14 +83,41 @@ def test_events_of_tenantry_itself_cannot_be_sent_in(tenant: TenantRef, action: 
         services.event_ingest(sent(1, action=action))
 
 
+def as_text(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they come from JSON; such batches are written while they are read."""
+    return [event | {"id": str(event["id"])} for event in events]
+
+
+def test_what_is_written_at_once_is_what_was_sent(tenant: TenantRef) -> None:
+    data = {"path": "C:\\new\\table", "lines": "a\nb\tc\r\\.", "quote": '"\\"', "é": "\u2028 \\N"}
+    events = as_text([sent(1, data=data), sent(2, data={"deep": {"x": [data]}})])
+    assert services.events_ingest(events) == Intake(2, 0)
+    rows = OutboxEvent.objects.order_by("id").values_list("document", flat=True)
+    assert [row["data"] for row in rows] == [data, {"deep": {"x": [data]}}]
+    assert KnownEvent.objects.count() == 2
+
+
+def test_a_batch_that_is_new_in_part_counts_as_any(tenant: TenantRef) -> None:
+    assert services.events_ingest(as_text([sent(3), sent(1)])) == Intake(2, 0)
+    assert services.events_ingest(as_text([sent(2), sent(1), sent(4)])) == Intake(2, 1)
+    assert services.events_ingest(as_text([sent(5), sent(5)])) == Intake(1, 1)
+    with pytest.raises(EventInvalid):
+        services.events_ingest(as_text([sent(6), sent(7, action="Nope")]))
+    assert numbers() == [3, 1, 2, 4, 5]
+    assert KnownEvent.objects.count() == 5
+
+
 def test_a_batch_is_one_statement(tenant: TenantRef, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(3):  # and the savepoint around it
         services.events_ingest([sent(number) for number in range(1000)])
 
 
-def test_senders_of_the_same_ids_at_once_record_each_once(lasting_tenant: LastingTenant) -> None:
+@pytest.mark.parametrize("text", [True, False])
+def test_senders_of_the_same_ids_at_once_record_each_once(lasting_tenant: LastingTenant, text: bool) -> None:
     ref = lasting_tenant()
     batch = [sent(number) for number in range(300)]
+    if text:
+        batch = as_text(batch)
     answers: list[Intake] = []
 
     def send(events: list[dict[str, Any]]) -> None:
