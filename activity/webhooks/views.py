@@ -33,7 +33,7 @@ def webhook_create(request: HttpRequest) -> HttpResponse:
 
 
 def webhook_detail(request: HttpRequest, webhook_id: UUID) -> HttpResponse:
-    """One webhook and what was sent to it. While something waits, the page asks for that again."""
+    """One webhook and what was sent to it; the page asks for that again from time to time."""
     return _detail(request, _get(webhook_id))
 
 
@@ -106,7 +106,7 @@ def _list(request: HttpRequest, form: WebhookForm, status: int = 200) -> HttpRes
 def _detail(
     request: HttpRequest, webhook: Webhook, *, form: WebhookForm | None = None, status: int = 200, **facts: Any
 ) -> HttpResponse:
-    cursor = request.GET.get("cursor")
+    cursor, waiting = request.GET.get("cursor"), selectors.waiting(webhook)
     try:
         page = selectors.delivery_page(webhook, limit=DELIVERIES_SHOWN, cursor=cursor)
     except BadCursor:
@@ -114,11 +114,14 @@ def _detail(
     content = {
         **facts,
         "webhook": webhook,
-        "waiting": selectors.waiting(webhook),
+        "waiting": waiting,
         "deliveries": page.items,
         "next": page.next,
-        "is_moving": not cursor and any(delivery.is_waiting for delivery in page.items),
-        "form": form or WebhookForm({"name": webhook.name, "url": webhook.url, "actions": " ".join(webhook.actions)}),
+        # A list of the newest asks for itself again: soon while something is on its way.
+        "is_live": not cursor,
+        "is_moving": any(delivery.is_waiting for delivery in page.items) or (webhook.is_active and waiting > 0),
+        "form": form
+        or WebhookForm(initial={"name": webhook.name, "url": webhook.url, "actions": " ".join(webhook.actions)}),
         "states": Delivery.State.values,
     }
     template = "webhooks/deliveries.html" if getattr(request, "htmx", None) else "webhooks/webhook.html"

@@ -107,7 +107,7 @@ def test_the_deliveries_tell_what_happened(
     page = html(browser.get(path))
     assert "Answered 200" in page
     assert "Send it again" in page
-    assert 'hx-trigger="every 2s"' not in page
+    assert 'hx-trigger="every 10s"' in page
 
 
 def test_a_test_is_sent_from_the_page(acme: TenantRef, browser: Client, webhook: Webhook, receiver: Receiver) -> None:
