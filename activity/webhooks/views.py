@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from activity.webhooks import selectors, services
 from activity.webhooks.errors import WebhookError, WebhookNotFound
 from activity.webhooks.forms import WebhookForm
-from activity.webhooks.models import Delivery, Webhook
+from activity.webhooks.models import Webhook
 from tenants.pages import BadCursor
 
 DELIVERIES_SHOWN = 20
@@ -122,7 +122,6 @@ def _detail(
         "is_moving": any(delivery.is_waiting for delivery in page.items) or (webhook.is_active and waiting > 0),
         "form": form
         or WebhookForm(initial={"name": webhook.name, "url": webhook.url, "actions": " ".join(webhook.actions)}),
-        "states": Delivery.State.values,
     }
     template = "webhooks/deliveries.html" if getattr(request, "htmx", None) else "webhooks/webhook.html"
     return render(request, template, content, status=status)

@@ -33,7 +33,7 @@ class Received:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.body)["data"]["events"]
+        found: list[dict[str, Any]] = json.loads(self.body)["data"].get("events", [])
         return found
 
     def is_signed_by(self, secret: str) -> bool:
