@@ -201,6 +201,7 @@ class TokenForm(ServiceForm):
         ("activity.read", "Read the activity log"),
         ("activity.write", "Send activity events"),
         ("activity.erase", "Erase people from the activity log"),
+        ("webhooks.write", "Change webhooks"),
         ("tenant.write", "Change the organisation"),
     )
 

@@ -18,7 +18,7 @@ class Role(models.TextChoices):
 
 
 READS: Final = frozenset(
-    {"tenant.read", "members.read", "activity.read", "jobs.read", "invitations.read", "tokens.read"}
+    {"tenant.read", "members.read", "activity.read", "jobs.read", "invitations.read", "tokens.read", "webhooks.read"}
 )
 WRITES: Final = frozenset(
     {
@@ -29,12 +29,14 @@ WRITES: Final = frozenset(
         "jobs.write",
         "invitations.write",
         "tokens.write",
+        "webhooks.write",
         "profile.write",
     }
 )
 VERBS: Final = READS | WRITES
 
-_SHARED_READS = READS - {"invitations.read"}
+# An invitation's address is somebody's, and a webhook's may hold a secret.
+_SHARED_READS = READS - {"invitations.read", "webhooks.read"}
 
 PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     Role.OWNER: VERBS,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
+import orjson
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Query, Router, Status
+from ninja.errors import HttpError
 
-from activity import exports, selectors, services
-from activity.outbox import Ingested
+from activity import exports, intake, selectors, services
 from activity.schemas import (
+    BATCH_BODY,
     ActivityFilter,
-    BatchIn,
     BatchOut,
     EventIn,
     EventOut,
     EventPageOut,
     ExportFilter,
     FollowFilter,
+    OnError,
 )
 from tenants.context import current
 from tenants.middleware import host_of
@@ -26,6 +28,8 @@ from tenants.pages import Page
 from tenants.problem import problem_response
 
 router = Router(tags=["Activity"])
+
+NDJSON: Final = {"application/x-ndjson", "application/ndjson"}
 
 
 class Caller(Protocol):
@@ -55,11 +59,31 @@ def activity_create(request: HttpRequest, body: EventIn) -> Status[dict[str, Any
     return Status(201 if is_new else 200, event)
 
 
-@router.post("/activity/batch", response=BatchOut, summary="Record up to 1,000 events")
-def activity_batch(request: HttpRequest, body: BatchIn) -> Ingested:
-    """Answers once all of them are durable. When any can't be recorded none is, and `errors` names each by index and field."""
+@router.post(
+    "/activity/batch",
+    response=BatchOut,
+    exclude_unset=True,
+    summary="Record up to 1,000 events",
+    openapi_extra=BATCH_BODY,
+)
+def activity_batch(request: HttpRequest, on_error: OnError | None = None) -> dict[str, Any]:
+    """As JSON, or as NDJSON with one event a line. Answers once all of them are durable.
+
+    Each event that can't be recorded is named in `errors` by index and field. With `on_error=reject`, the default, nothing is kept then
+    (422); with `keep` the others are.
+    """
     caller(request).require("activity.write")
-    return services.events_ingest(body.model_dump()["events"])
+    if request.content_type in NDJSON:
+        events, asked = intake.events_of_lines(request.body), None
+    else:
+        try:
+            events, asked = intake.events_of_json(request.body)
+        except orjson.JSONDecodeError as error:
+            raise HttpError(400, f"The body isn't JSON: {error.msg}.") from None
+    keep_good = (on_error or asked) == "keep"
+    result = services.events_ingest(events, keep_good=keep_good)
+    answer: dict[str, Any] = {"accepted": result.accepted, "duplicates": result.duplicates}
+    return answer | ({"refused": result.refused, "errors": result.errors} if keep_good else {})
 
 
 @router.get("/activity/stream", response={200: None}, summary="Follow the log (server-sent events)")

@@ -31,8 +31,8 @@ MAX_NAME: Final = 300
 PERSONAL: Final = "$personal"  # the one name of a personal value (activity.personal), which no data may use
 SOURCES: Final = ("ui", "api", "job", "system")
 
-_ACTION: Final = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
-_TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]*")
+ACTION: Final = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
+TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]*")
 _INT64: Final = 2**63
 
 Document = dict[str, Any]
@@ -107,7 +107,7 @@ def _moment(at: datetime, path: str) -> str:
 
 def _action(action: str) -> str:
     text = _text(action, "action", MAX_ACTION)
-    if not _ACTION.fullmatch(text):
+    if not ACTION.fullmatch(text):
         raise _Refused("action", "Use lower-case words joined by dots, as in report.published.")
     return text
 
@@ -120,7 +120,7 @@ def _source(source: str) -> str:
 
 def _party(party: Actor | Target, path: str) -> dict[str, str]:
     kind = _text(party.type, f"{path}.type", MAX_TYPE)
-    if not _TYPE.fullmatch(kind):
+    if not TYPE.fullmatch(kind):
         raise _Refused(
             f"{path}.type", "Use lower-case letters, digits, dots, hyphens and underscores, beginning with a letter."
         )

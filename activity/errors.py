@@ -2,6 +2,7 @@
 
 ActivityError
 ├── EventInvalid           an event, or one of a batch, can't be recorded as it is
+├── QuotaExceeded          the plan's events of today are used up
 ├── NotInTransaction       an event was recorded outside the transaction of the change it tells of
 ├── StatsInvalid           counts can't be given for the range that was asked for
 ├── SearchInvalid          a search can't be saved as it is
@@ -34,6 +35,21 @@ class EventInvalid(ActivityError):
         field, sentences = next(iter(errors.items()))
         super().__init__(f"The event can't be recorded: {field}: {sentences[0]}")
         self.errors = dict(errors)
+
+
+class QuotaExceeded(ActivityError):
+    """Raised when a tenant's product sends more events in a day than its plan has. Nothing of the request was kept."""
+
+    status = 429
+
+    def __init__(self, *, limit: int, used: int, wanted: int, retry_after: int) -> None:
+        super().__init__(
+            f"The plan has {limit:,} events a day; {used:,} were recorded today and these would be {wanted:,} more, so none of them was "
+            "kept. Send them again after midnight UTC, send fewer at once, or ask for another plan."
+        )
+        self.limit = limit
+        self.used = used
+        self.retry_after = retry_after
 
 
 class NotInTransaction(ActivityError):

@@ -5,17 +5,18 @@ Both commit or neither does. The relay takes it to the log from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
-from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
+from psycopg.errors import UniqueViolation
 
-from activity import canonical, personal
+from activity import canonical, personal, quotas
 from activity.context import circumstances
-from activity.errors import NotInTransaction
+from activity.errors import EventInvalid, NotInTransaction
 from activity.events import Event
 from activity.models import OutboxEvent
 from tenants import context, hints, reads
@@ -74,18 +75,59 @@ ON CONFLICT (event_id) DO NOTHING
 """
 
 
-def record_ingested(events: Sequence[tuple[UUID, bytes]]) -> Ingested:
+# The documents in the text format of COPY. JSON has no tabs and no line breaks, but backslashes.
+_COPY_KNOWN: Final = "COPY activity_knownevent (event_id) FROM STDIN"
+_COPY_EVENTS: Final = "COPY activity_outboxevent (event_id, document) FROM STDIN"
+_LINES_AT_ONCE: Final = 64
+
+
+def record_new(ids: Sequence[str], documents: Iterator[bytes]) -> bool:
+    """Record events that were sent in and are most likely new, with their ids, in half the time of `record_ingested`.
+
+    False, and nothing is kept, when an id is known, or when `documents`, which are made while Postgres takes them, raises EventInvalid.
+    Raises QuotaExceeded.
+    """
+    limit = quotas.daily_limit()
+    if limit is not None:
+        quotas.check(limit, ids)
+    reads.note_write()
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            with cursor.copy(_COPY_KNOWN) as copy:
+                # In their order, so that two senders of the same ids can't wait for each other.
+                copy.write("".join([f"{event_id}\n" for event_id in sorted(ids)]))
+            with cursor.copy(_COPY_EVENTS) as copy:
+                lines = (
+                    b"%b\t%b\n" % (event_id.encode(), document.replace(b"\\", b"\\\\"))
+                    for event_id, document in zip(ids, documents, strict=True)
+                )
+                while portion := b"".join(islice(lines, _LINES_AT_ONCE)):
+                    copy.write(portion)
+            if limit is not None:
+                quotas.take(limit, len(ids))
+            hints.send(RELAY)
+    except (EventInvalid, IntegrityError, UniqueViolation):
+        return False
+    return True
+
+
+def record_ingested(events: Sequence[tuple[str, bytes]]) -> Ingested:
     """Record events that were sent in, as (id, normal form in JSON), in the order given; they are durable once this has committed.
 
-    An id that comes twice, here or in the last week, counts once: the first one stays.
+    An id that comes twice, here or in the last week, counts once: the first one stays. Raises QuotaExceeded, and then none is kept.
     """
-    first: dict[UUID, bytes] = {}
+    first: dict[str, bytes] = {}
     for event_id, encoded in events:
         first.setdefault(event_id, encoded)
+    limit = quotas.daily_limit()
+    if limit is not None:
+        quotas.check(limit, first.keys())
     reads.note_write()
     with transaction.atomic(), connection.cursor() as cursor:
         # One value: an array of as many would be put together here, text by text.
         cursor.execute(_INGEST, [(b"[" + b",".join(first.values()) + b"]").decode()])
         accepted = cursor.rowcount
+        if limit is not None:
+            quotas.take(limit, accepted)
         hints.send(RELAY)
     return Ingested(accepted, len(events) - accepted)

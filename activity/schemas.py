@@ -60,15 +60,53 @@ class EventIn(BaseModel):
     )
 
 
-class BatchIn(Schema):
+OnError = Literal["reject", "keep"]
+
+
+class BatchIn(BaseModel):
+    """The body of a batch. Its events are looked at one by one (activity.intake), so that a bad one needn't refuse the others."""
+
     model_config = ConfigDict(extra="forbid")
 
-    events: list[EventIn] = Field(max_length=MAX_BATCH)
+    events: list[Any] = Field(max_length=MAX_BATCH)
+    on_error: OnError | None = None
+
+
+# What the documentation says of the body: the operation reads it by itself.
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["events"],
+                    "properties": {
+                        "events": {
+                            "type": "array",
+                            "maxItems": MAX_BATCH,
+                            "items": {"$ref": "#/components/schemas/EventIn"},
+                        },
+                        "on_error": {"type": "string", "enum": ["reject", "keep"], "default": "reject"},
+                    },
+                }
+            },
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": f"One event a line, at most {MAX_BATCH:,} lines."}
+            },
+        },
+    }
+}
 
 
 class BatchOut(Schema):
     accepted: int
     duplicates: int = Field(description="Events whose id was known, or came twice in the batch.")
+    refused: int = Field(0, description="With `on_error=keep`: events that can't be recorded.")
+    errors: dict[str, list[str]] = Field(
+        default_factory=dict, description="With `on_error=keep`: what is wrong, by `events.<index>.<field>`."
+    )
 
 
 class PartyOut(BaseModel):

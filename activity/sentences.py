@@ -32,6 +32,10 @@ SENTENCES: Final = {
     "session.signed_out": "{actor} signed out",
     "token.created": "{actor} created the API token {target}",
     "token.revoked": "{actor} revoked the API token {target}",
+    "webhook.created": "{actor} created the webhook {target}",
+    "webhook.updated": "{actor} changed the webhook {target}{changes}",
+    "webhook.removed": "{actor} removed the webhook {target}",
+    "webhook.disabled": "The webhook {target} was switched off, since it took nothing",
     "job.started": "{actor} started the job {kind}",
     "job.succeeded": "The job {kind} succeeded",
     "job.failed": "The job {kind} failed",
@@ -44,6 +48,7 @@ SYMBOLS: Final = {
     "invitation": "mail",
     "session": "login",
     "token": "key",
+    "webhook": "send",
     "job": "player-play",
     "activity": "history",
 }

@@ -3,91 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from django.db.models.functions import Now
 
-from activity import canonical, outbox, personal
-from activity.context import Actor, circumstances
+from activity import outbox, personal
+from activity.context import circumstances
 from activity.errors import EventInvalid
-from activity.events import Target
+from activity.intake import Form, Reader, form_of
 from activity.models import KnownEvent
-from activity.outbox import Ingested
-from activity.personal import Mark
 from activity.selectors import event_get
 from tenants.context import current
-from tenants.ids import new_id
 
-# Tenantry's own events can't be sent in from outside.
-RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.", "activity.")
 KNOWN_FOR: Final = timedelta(days=7)
 
-# An event with its id: the document in its normal form, and where it tells of people.
-Form = tuple[UUID, canonical.Document, list[Mark]]
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of a batch: how many events are new, were known, and were refused, with the reasons by index and field."""
+
+    accepted: int
+    duplicates: int
+    refused: int = 0
+    errors: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def event_ingest(event: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Record one event that was sent in; returns it as the API shows it, and whether it is new.
 
-    For an id that is known it is the event as it was first recorded. Raises EventInvalid, LogUnavailable when that can't be looked up, and
-    SubjectKeysUnavailable.
+    For an id that is known it is the event as it was first recorded. Raises EventInvalid, QuotaExceeded, SubjectKeysUnavailable, and
+    LogUnavailable when that can't be looked up.
     """
-    form = _normal_form(event, circumstances())
-    (event_id, encoded), document = _protected([form])[0], form[1]
+    ((event_id, encoded),) = _protected([form_of(event, circumstances())])
     is_new = bool(outbox.record_ingested([(event_id, encoded)]).accepted)
-    found = None if is_new else event_get(event_id)
-    return found or {**personal.reveal(current(), [document])[0], "seq": None}, is_new
+    found = None if is_new else event_get(UUID(event_id))
+    return found or {**personal.reveal(current(), [orjson.loads(encoded)])[0], "seq": None}, is_new
 
 
-def events_ingest(events: Sequence[Mapping[str, Any]]) -> Ingested:
-    """Record events that were sent in, all of them or, when any can't be, none.
+def events_ingest(events: Sequence[Any], *, keep_good: bool = False) -> Intake:
+    """Record events that were sent in, as their JSON has them. Any that can't be recorded is named by index and field.
 
-    Raises EventInvalid, by index and field, and SubjectKeysUnavailable.
+    With `keep_good` the others are recorded all the same; without it none is, and EventInvalid is raised. Raises QuotaExceeded and
+    SubjectKeysUnavailable, and then none is recorded either.
     """
+    reader = Reader(circumstances())
+    if not keep_good and not reader.tells_of_people(events):
+        # Nearly every batch is good and new: it is written while it is read, and taken back if it turns out not to be.
+        ids = reader.ids(events)
+        if ids and outbox.record_new(ids, map(reader.encoded, events)):
+            return Intake(len(ids), 0)
     forms: list[Form] = []
     errors: dict[str, list[str]] = {}
-    around = circumstances()
     for index, event in enumerate(events):
         try:
-            forms.append(_normal_form(event, around))
+            forms.append(reader.form(event))
         except EventInvalid as refusal:
-            errors.update({f"events.{index}.{field}": sentences for field, sentences in refusal.errors.items()})
-    if errors:
+            place = f"events.{index}"
+            errors.update({f"{place}.{name}" if name else place: why for name, why in refusal.errors.items()})
+    if errors and not keep_good:
         raise EventInvalid(errors)
-    return outbox.record_ingested(_protected(forms))
+    recorded = outbox.record_ingested(_protected(forms))
+    return Intake(recorded.accepted, recorded.duplicates, len(events) - len(forms), errors)
+
+
+def _protected(forms: Sequence[Form]) -> list[tuple[str, bytes]]:
+    """What goes into the outbox, by id: personal values encrypted, with one question for all their keys."""
+    personal.protect(current(), [(form.document, form.marks) for form in forms if form.marks])
+    return [(form.id, orjson.dumps(form.document) if form.marks else form.encoded) for form in forms]
 
 
 def known_events_prune() -> int:
     """Forget ids of the active tenant that were sent in more than a week ago; returns how many."""
     pruned, _ = KnownEvent.objects.filter(recorded_at__lt=Now() - KNOWN_FOR).delete()
     return pruned
-
-
-def _protected(forms: Sequence[Form]) -> list[tuple[UUID, bytes]]:
-    """What goes into the outbox: personal values encrypted, in the documents themselves."""
-    personal.protect(current(), [(document, marks) for _, document, marks in forms])
-    return [(event_id, orjson.dumps(document)) for event_id, document, _ in forms]
-
-
-def _normal_form(event: Mapping[str, Any], around: Any) -> Form:
-    if event["action"].startswith(RESERVED):
-        raise EventInvalid(
-            {"action": [f"Names that begin with {event['action'].partition('.')[0]}. are Tenantry's own."]}
-        )
-    event_id = event.get("id") or new_id()
-    actor, target = event.get("actor"), event.get("target")
-    document, _ = canonical.normal_form(
-        id=event_id,
-        at=event.get("at") or datetime.now(UTC),
-        action=event["action"],
-        actor=Actor(**actor) if actor else around.actor,
-        target=Target(**target) if target else None,
-        source="api",
-        request_id=around.request_id,
-        ip=None,  # the address of the sender's server would pass for the actor's
-        data=event.get("data") or {},
-    )
-    return event_id, document, personal.marks_of_sent(document, event.get("personal") or (), event.get("subject"))

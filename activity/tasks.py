@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from activity import mongo, retention, rollups, services, sweep
 from activity import relay as relays
 from activity.errors import LogUnavailable
+from activity.signals import events_appended
 from tenants import context, metrics
 from tenants.models import Tenant
 from tenants.task import TenantTask
@@ -30,6 +31,7 @@ def relay(**_: Any) -> None:
     except LogUnavailable as error:
         log.warning("relay_waits", reason=error.reason)
         return
+    events_appended.send(sender=None, ref=ref)
     if emptied:
         sweep.remember_clean(writes)
 

@@ -48,6 +48,18 @@ def names(name: str) -> list[str]:
     return [word.strip() for word in text(name, "").split(",") if word.strip()]
 
 
+def plan_numbers(name: str, default: str) -> dict[str, int]:
+    """The variable as whole numbers by plan, such as `free=1000,team=50000`; a plan that isn't named has no entry."""
+    value = text(name, default)
+    numbers = {}
+    for entry in (entry.strip() for entry in value.split(",") if entry.strip()):
+        plan, _, number = entry.partition("=")
+        if not plan.strip().isidentifier() or not number.strip().isdecimal():
+            raise ImproperlyConfigured(f"{name} must be like free=1000,team=50000, not {value!r}.")
+        numbers[plan.strip()] = int(number)
+    return numbers
+
+
 def tenant_servers(value: str) -> dict[str, dict[str, Any]]:
     """TENANT_SERVERS, checked: `{"name": {"primary": URL, "replicas": [URL, …]}}`."""
     try:

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "activity.jobs",
     "activity.proof",
     "activity.erasure",
+    "activity.webhooks",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -327,6 +328,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"headers": {"tenant": "control"}, "expires": 300.0},
     },
     "jobs.sweep": {"task": "jobs.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
+    "webhooks.sweep": {"task": "webhooks.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
+    "webhooks.prune": {
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "webhooks.prune"},
+        "schedule": crontab(hour="4", minute="40"),
+    },
     "jobs.prune": {
         "task": "tenants.fan_out",
         "kwargs": {"task": "jobs.prune"},
@@ -349,6 +356,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour="3", minute="40"),
     },
 }
+
+# --- Webhooks ------------------------------------------------------------------------------------------------------------
+
+# Hosts that tenants' webhooks may reach wherever they are, and without TLS; all others must be public, and spoken to over https.
+WEBHOOK_ALLOWED_HOSTS = [host.lower() for host in env.names("WEBHOOK_ALLOWED_HOSTS")]
 
 # --- Logs and metrics ----------------------------------------------------------------------------------------------------
 
@@ -377,6 +389,10 @@ EMAIL_TIMEOUT = 10
 # --- Limits --------------------------------------------------------------------------------------------------------------
 
 RATE_LIMIT = env.text("RATE_LIMIT", "") or None  # of a token, such as "100/m"; unset: none
+# New events that a tenant's product may send in a day, by plan; a plan that isn't named has no limit.
+EVENTS_PER_DAY = env.plan_numbers(
+    "EVENTS_PER_DAY", "" if TENANTRY_DEV else "free=100000,team=2000000,business=20000000"
+)
 
 # --- Language and time ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from activity import search_views as searches
 from activity import views as activity
 from activity.jobs import views as jobs
 from activity.proof import views as proof
+from activity.webhooks import views as webhooks
 from config.api import tenant_api
 
 handler400 = "accounts.views.errors.bad_request"
@@ -56,6 +57,24 @@ urlpatterns = [
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),
+    path("webhooks", read_access("webhooks.read")(webhooks.webhook_list), name="webhook_list"),
+    path("webhooks/create", write_access("webhooks.write")(webhooks.webhook_create), name="webhook_create"),
+    path("webhooks/<uuid:webhook_id>", read_access("webhooks.read")(webhooks.webhook_detail), name="webhook_detail"),
+    *(
+        path(f"webhooks/<uuid:webhook_id>/{name}", write_access("webhooks.write")(view), name=f"webhook_{name}")
+        for name, view in {
+            "update": webhooks.webhook_update,
+            "switch": webhooks.webhook_switch,
+            "secret": webhooks.webhook_secret,
+            "test": webhooks.webhook_test,
+            "remove": webhooks.webhook_remove,
+        }.items()
+    ),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/resend",
+        write_access("webhooks.write")(webhooks.delivery_resend),
+        name="delivery_resend",
+    ),
     path("tokens", tokens.token_list, name="token_list"),
     path("tokens/create", tokens.token_create, name="token_create"),
     path("tokens/<uuid:token_id>/revoke", tokens.token_revoke, name="token_revoke"),

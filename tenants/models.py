@@ -161,6 +161,16 @@ class JobSummary(models.Model):
         return f"{self.kind} {self.id}"
 
 
+class WebhookSchedule(models.Model):
+    """When a tenant's webhooks are looked after next. A tenant that has nothing to send has no row (activity.webhooks.schedule)."""
+
+    tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="webhook_schedule")
+    due_at = models.DateTimeField(db_index=True)  # Postgres's time
+
+    def __str__(self) -> str:
+        return str(self.tenant_id)
+
+
 class ServerBudget(models.Model):
     """How many connections the processes may lease at an endpoint; the row that they lock to share them (tenants.db.budget)."""
 

@@ -21,6 +21,13 @@ ROUTES = {
     "/api/v1/members/{member_id}": {"get", "patch", "delete"},
     "/api/v1/invitations": {"get", "post"},
     "/api/v1/invitations/{invitation_id}": {"delete"},
+    "/api/v1/activity/batch": {"post"},
+    "/api/v1/webhooks": {"get", "post"},
+    "/api/v1/webhooks/{webhook_id}": {"get", "patch", "delete"},
+    "/api/v1/webhooks/{webhook_id}/secret": {"post"},
+    "/api/v1/webhooks/{webhook_id}/test": {"post"},
+    "/api/v1/webhooks/{webhook_id}/deliveries": {"get"},
+    "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend": {"post"},
     "/api/v1/tokens": {"get", "post"},
     "/api/v1/tokens/{token_id}": {"delete"},
 }

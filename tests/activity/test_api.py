@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from django.http import HttpResponse
+from django.test import Client
 
 from accounts.models import User
 from activity.relay import relay
@@ -140,6 +141,102 @@ def test_what_cannot_be_kept_is_named(client: Api, change: dict[str, Any], field
     answer = client.post("/activity/batch", {"events": [EVENT, EVENT | change]})
     assert answer.status_code == 422
     assert list(body(answer)["errors"]) == [f"events.1.{field}"]
+
+
+@pytest.mark.parametrize("where", ["query", "body"])
+def test_the_good_ones_of_a_batch_are_kept_when_asked_for(acme: TenantRef, client: Api, where: str) -> None:
+    events = [*batch(3)["events"], EVENT | {"action": "Nope", "data": []}, EVENT | {"id": "x"}, 5]
+    envelope = {"events": events} | ({"on_error": "keep"} if where == "body" else {})
+    answer = client.post(f"/activity/batch{'?on_error=keep' if where == 'query' else ''}", envelope)
+    assert answer.status_code == 200
+    found = body(answer)
+    assert {name: found[name] for name in ("accepted", "duplicates", "refused")} == {
+        "accepted": 3, "duplicates": 0, "refused": 3
+    }  # fmt: skip
+    assert set(found["errors"]) == {"events.3.data", "events.4.id", "events.5"}
+    relay_all(acme)
+    assert len(listed(client)) == 3
+    # The control: the same batch without the wish.
+    refused = client.post("/activity/batch", {"events": events})
+    assert (refused.status_code, set(body(refused)["errors"])) == (422, set(found["errors"]))
+
+
+def test_every_bad_event_is_named_and_nothing_is_kept(acme: TenantRef, client: Api) -> None:
+    events = [EVENT, EVENT | {"at": "today"}, EVENT | {"action": "x"}, EVENT | {"unknown": 1}]
+    answer = client.post("/activity/batch", {"events": events})
+    assert answer.status_code == 422
+    assert set(body(answer)["errors"]) == {"events.1.at", "events.2.action", "events.3.unknown"}
+    relay_all(acme)
+    assert listed(client) == []
+
+
+def ndjson(client: Api, content: bytes, query: str = "") -> HttpResponse:
+    headers = {"Authorization": f"Bearer {client.token}"}
+    path = f"{client.root}/activity/batch{query}"
+    sender = Client(raise_request_exception=False, HTTP_HOST=client.host)
+    return sender.generic("POST", path, content, "application/x-ndjson", headers=headers)
+
+
+def test_ndjson_is_an_event_a_line(acme: TenantRef, client: Api) -> None:
+    lines = [orjson.dumps(event) for event in batch(5)["events"]]
+    answer = ndjson(client, b"\n".join(lines) + b"\r\n\n")
+    assert (answer.status_code, body(answer)) == (200, {"accepted": 5, "duplicates": 0})
+    assert body(ndjson(client, b"\n".join(lines))) == {"accepted": 0, "duplicates": 5}
+    relay_all(acme)
+    assert len(listed(client)) == 5
+
+
+@pytest.mark.parametrize("line", [b"{", b"nonsense", b"\xff", b'{"action": NaN}', b'"\\ud800"', b"[1,]"], ids=repr)
+def test_a_line_that_is_not_json_is_refused_like_a_bad_event(acme: TenantRef, client: Api, line: bytes) -> None:
+    good = [orjson.dumps(event) for event in batch(2)["events"]]
+    content = b"\n".join([good[0], line, good[1]])
+    refused = ndjson(client, content)
+    assert (refused.status_code, list(body(refused)["errors"])) == (422, ["events.1"])
+    kept = body(ndjson(client, content, "?on_error=keep"))
+    assert (kept["accepted"], kept["refused"], list(kept["errors"])) == (2, 1, ["events.1"])
+    relay_all(acme)
+    assert len(listed(client)) == 2
+
+
+def test_too_many_lines_and_too_many_bytes_are_refused(client: Api) -> None:
+    answer = ndjson(client, b'{"action": "a.b"}\n' * 1001)
+    assert (answer.status_code, list(body(answer)["errors"])) == (422, ["events"])
+    assert ndjson(client, b" " * (5 * 1024 * 1024 + 1)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "fields"),
+    [
+        (b"{", 400, None),
+        (b"[]", 422, [""]),
+        (b"{}", 422, ["events"]),
+        (b'{"events": {}}', 422, ["events"]),
+        (b'{"events": [], "more": 1}', 422, ["more"]),
+        (b'{"events": [], "on_error": "drop"}', 422, ["on_error"]),
+    ],
+    ids=repr,
+)
+def test_a_body_that_holds_no_batch(client: Api, content: bytes, status: int, fields: list[str] | None) -> None:
+    sender = Client(raise_request_exception=False, HTTP_HOST=client.host)
+    headers = {"Authorization": f"Bearer {client.token}"}
+    answer = sender.generic("POST", f"{client.root}/activity/batch", content, "application/json", headers=headers)
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    if fields and fields != [""]:
+        assert list(body(answer)["errors"]) == fields
+
+
+def test_what_to_do_with_bad_ones_is_one_of_two_words(client: Api) -> None:
+    answer = client.post("/activity/batch?on_error=drop", batch(1))
+    assert (answer.status_code, list(body(answer)["errors"])) == (422, ["on_error"])
+
+
+def test_the_document_says_what_a_batch_is(acme: TenantRef) -> None:
+    document = Client(HTTP_HOST="acme.localhost").get("/api/v1/openapi.json").json()
+    content = document["paths"]["/api/v1/activity/batch"]["post"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/x-ndjson"}
+    items = content["application/json"]["schema"]["properties"]["events"]["items"]
+    assert items["$ref"].rpartition("/")[2] in document["components"]["schemas"]
 
 
 def test_a_batch_has_a_limit(client: Api) -> None:

@@ -13,7 +13,7 @@ from django_mongodb_backend.base import DatabaseWrapper
 from accounts.models import User
 from activity import mongo, selectors, tasks
 from activity.errors import LogUnavailable
-from activity.models import OutboxEvent
+from activity.models import KnownEvent, OutboxEvent
 from activity.relay import relay
 from activity.search import Query
 from tenants import context
@@ -71,6 +71,24 @@ def test_events_are_recorded_and_come_to_the_log_later(
         away.come_back()
         relay(acme)
         assert len(logged(acme)) == waiting
+
+
+def test_ids_of_events_that_are_in_the_log_are_known_while_it_is_away(
+    away: Away, acme: TenantRef, api: ApiOf, owner: User  # noqa: F811
+) -> None:  # fmt: skip
+    client = api(owner)
+    away.come_back()
+    client.post("/activity/batch", batch(10))
+    with context.use_tenant(acme):
+        relay(acme)
+        assert not OutboxEvent.objects.filter(document__action="commit.pushed").exists()
+    away.go()
+    assert orjson.loads(client.post("/activity/batch", batch(12)).content) == {"accepted": 2, "duplicates": 10}
+    # The control: without the ids that are kept, the same batch would be taken for new.
+    with context.use_tenant(acme):
+        OutboxEvent.objects.filter(document__action="commit.pushed").delete()
+        KnownEvent.objects.all().delete()
+    assert orjson.loads(client.post("/activity/batch", batch(12)).content) == {"accepted": 12, "duplicates": 0}
 
 
 def test_the_api_says_that_the_log_is_away(away: Away, api: ApiOf, owner: User, acme: TenantRef) -> None:  # noqa: F811

@@ -99,6 +99,19 @@ def new_token(page: Page, stage: Stage) -> None:
     people.create_token(page, stage.tenant, name="nightly export")
 
 
+def webhook(page: Page, stage: Stage) -> None:
+    """A webhook right after it was made, and a message that can't be delivered yet."""
+    page.goto(f"{stage.tenant}/webhooks")
+    page.get_by_label("Name").fill("Splunk")
+    page.get_by_label("Address").fill("http://127.0.0.1:9/services/collector")
+    page.get_by_label("Actions").fill("member. session. token.")
+    page.get_by_role("button", name="Create the webhook").click()
+    expect(page.locator("#webhook-secret")).to_contain_text("whsec_")
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.locator("#deliveries").get_by_text("The connection was refused.").first).to_be_visible()
+    page.locator("#deliveries").get_by_text("Test message", exact=True).click()
+
+
 def mail(page: Page, stage: Stage) -> None:
     """A mail of the outbox."""
     people.link_in_mail(page, stage.tenant, to="katherine.johnson@example.com")
@@ -188,6 +201,9 @@ SIGNED_IN: dict[str, Scene] = {
     "jobs": on_tenant("/jobs"),
     "tokens": on_tenant("/tokens"),
     "token-created": new_token,
+    "webhooks-none": on_tenant("/webhooks"),
+    "webhook": webhook,
+    "webhooks": on_tenant("/webhooks"),
     "settings": on_tenant("/settings"),
     "menu": user_menu,
     "outbox": on_tenant("/outbox"),

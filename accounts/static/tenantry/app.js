@@ -112,6 +112,12 @@
     if (event.detail.target.id === "address" && document.querySelector("[data-slug]").dataset.own) event.detail.shouldSwap = false;
   });
 
+  // A list that asks for itself again waits while something in it is open: it would close under the reader's eyes.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const list = event.target;
+    if (list.matches("[data-still-when-open]") && list.querySelector("details[open]")) event.preventDefault();
+  });
+
   // --- Copying -----------------------------------------------------------------------------------------------------------
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
