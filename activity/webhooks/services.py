@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from activity.outbox import record
-from activity.selectors import events_total
+from activity.selectors import log_bounds
 from activity.webhooks import addresses, events, schedule, signing
 from activity.webhooks.errors import TooManyWebhooks, WebhookInvalid, WebhookNotFound
 from activity.webhooks.models import Delivery, Webhook
@@ -42,7 +42,7 @@ def webhook_create(*, name: str, url: str, actions: Sequence[str] = ()) -> tuple
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
         if Webhook.objects.count() >= MAX_WEBHOOKS:
             raise TooManyWebhooks(MAX_WEBHOOKS)
-        webhook.cursor = events_total(context.current())
+        _, webhook.cursor = log_bounds(context.current())
         webhook.save(force_insert=True)
         record(events.WebhookCreated.of(webhook, actions=webhook.actions))
     return Webhook.objects.get(pk=webhook.pk), secret
