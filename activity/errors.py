@@ -3,6 +3,8 @@
 ActivityError
 ├── EventInvalid           an event, or one of a batch, can't be recorded as it is
 ├── NotInTransaction       an event was recorded outside the transaction of the change it tells of
+├── NotAuditable           rows of an audited model would change, and nobody could say which or how
+├── OutboxFull             too much waits for MongoDB to take in more from outside
 ├── LogUnavailable         MongoDB is away; what was recorded is safe in the outbox
 └── SequenceConflict       MongoDB holds another event under a number, or another number for an event
 """
@@ -35,6 +37,24 @@ class NotInTransaction(ActivityError):
     def __init__(self, action: str) -> None:
         super().__init__(f"Record {action} inside the transaction.atomic() of the change that it tells of.")
         self.action = action
+
+
+class NotAuditable(ActivityError):
+    """Raised when rows of an audited model would be changed in a way that can't be recorded. Nothing has been changed."""
+
+
+class OutboxFull(ActivityError):
+    """Raised when events are sent in while so many wait for MongoDB that the server's disk is in danger. None was kept."""
+
+    status = 503
+
+    def __init__(self, *, owner: str, waiting_bytes: int) -> None:
+        super().__init__(
+            "The activity log can't take in events right now, and kept none of these. Send them again later."
+        )
+        self.owner = owner
+        self.waiting_bytes = waiting_bytes
+        self.retry_after = 30
 
 
 class LogUnavailable(ActivityError):

@@ -13,15 +13,15 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from activity import canonical
-from activity.context import circumstances
+from activity import canonical, room
+from activity.context import RecordingContext, circumstances
 from activity.errors import NotInTransaction
 from activity.events import Event
-from activity.models import OutboxEvent
 from tenants import context, hints, reads
 from tenants.ids import new_id
 
 RELAY: Final = "activity.relay"  # the task's name
+AT_ONCE: Final = 1_000
 
 
 def record(event: Event) -> None:
@@ -29,13 +29,37 @@ def record(event: Event) -> None:
 
     Raises NoTenant, NotInTransaction, and EventInvalid for what can't be kept.
     """
+    record_all([event])
+
+
+def record_all(events: Sequence[Event]) -> None:
+    """Record events, in the order given, as `record` does: one INSERT for each thousand."""
     context.current()
+    if not events:
+        return
     if not connection.in_atomic_block:
-        raise NotInTransaction(event.action)
-    event_id = new_id()
+        raise NotInTransaction(events[0].action)
     around = circumstances()
-    document, _ = canonical.normal_form(
-        id=event_id,
+    encoded = [_encoded(event, around) for event in events]
+    reads.note_write()
+    with connection.cursor() as cursor:
+        for start in range(0, len(encoded), AT_ONCE):
+            # One value, as below; and a text that is always the same, which Django's ORM would put together anew each time.
+            cursor.execute(_RECORD, [(b"[" + b",".join(encoded[start : start + AT_ONCE]) + b"]").decode()])
+    hints.send(RELAY)
+
+
+_RECORD: Final = """
+INSERT INTO activity_outboxevent (event_id, document)
+SELECT (document ->> 'id')::uuid, document FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS sent (document, position)
+ORDER BY position
+"""
+
+
+def _encoded(event: Event, around: RecordingContext) -> bytes:
+    """The event's document as JSON."""
+    _, encoded = canonical.normal_form(
+        id=new_id(),
         at=datetime.now(UTC),
         action=event.action,
         actor=around.actor,
@@ -45,8 +69,7 @@ def record(event: Event) -> None:
         ip=around.ip,
         data=event.data(),
     )
-    OutboxEvent.objects.create(event_id=event_id, document=document)
-    hints.send(RELAY)
+    return encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +98,9 @@ ON CONFLICT (event_id) DO NOTHING
 def record_ingested(events: Sequence[tuple[UUID, bytes]]) -> Ingested:
     """Record events that were sent in, as (id, normal form in JSON), in the order given; they are durable once this has committed.
 
-    An id that comes twice, here or in the last week, counts once: the first one stays.
+    An id that comes twice, here or in the last week, counts once: the first one stays. Raises OutboxFull.
     """
+    room.check_room()
     first: dict[UUID, bytes] = {}
     for event_id, encoded in events:
         first.setdefault(event_id, encoded)

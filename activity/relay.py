@@ -106,10 +106,12 @@ def _append(ref: Ref) -> int | None:
             cursor.execute(f"SELECT pg_try_advisory_xact_lock(%s), {_LET_GO}", [_APPENDING])
             if not cursor.fetchone()[0]:
                 return None
-        rows = list(OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")[:BATCH])
+        numbered = OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")
+        rows = list(numbered.values_list("id", "seq", "document")[:BATCH])
         if not rows:
             return 0
-        activity_log.append(ref, [{**row.document, "seq": row.seq} for row in rows])
-        OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
-        LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
+        activity_log.append(ref, [{**document, "seq": seq} for _, seq, document in rows])
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM activity_outboxevent WHERE id = ANY(%s)", [[row_id for row_id, _, _ in rows]])
+        LogHead.objects.update(appended=Greatest(F("appended"), rows[-1][1]))
     return len(rows)

@@ -265,6 +265,15 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# --- Activity log --------------------------------------------------------------------------------------------------------
+
+# MiB of events that wait for MongoDB in one tenant's outbox, and in all of a server's: from where on operators are told, and from where
+# on no more events are sent in from outside. What people do is always recorded.
+OUTBOX_ALARM_MB = env.number("OUTBOX_ALARM_MB", 256)
+OUTBOX_FULL_MB = env.number("OUTBOX_FULL_MB", 1024)
+OUTBOX_SERVER_ALARM_MB = env.number("OUTBOX_SERVER_ALARM_MB", 4096)
+OUTBOX_SERVER_FULL_MB = env.number("OUTBOX_SERVER_FULL_MB", 16384)
+
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 
 JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
@@ -312,6 +321,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "kwargs": {"task": "jobs.prune"},
         "schedule": crontab(hour="4", minute="10"),
     },
+    "activity.watch": {"task": "activity.watch", "schedule": 15.0, "options": {"expires": 15.0}},
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
     "accounts.prune": {
         "task": "tenants.fan_out",
@@ -331,6 +341,8 @@ DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG  # each task has one line, when it ends
 DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.WARNING  # of what a task `throws`; else it is an error
 METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))  # local to the machine, shared by its processes
+TENANTS_PROBES = {"outbox": "activity.backlogs.probe"}  # parts of `/ready` that other apps tell of
+TENANTS_METRICS = ["activity.backlogs.families"]  # and what they add to `/metrics` when it is asked for
 TENANTS_OPERATOR_CHECK = "accounts.auth.is_operator"  # whether a request carries an operator's token
 
 # --- Mail ----------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
 
 from tenants import metrics_folder
 
@@ -212,6 +213,8 @@ class _Asked:
 
         report = health.report_sync()
         yield from _part_families(report)
+        for path in settings.TENANTS_METRICS:
+            yield from import_string(path)()
         if report.state != "down":
             yield _tenant_family()
 
