@@ -156,7 +156,7 @@ class Audited(models.Model):
         """Whether all managers of the model record what they change."""
         unaware = [
             manager.name
-            for manager in cls._meta.managers
+            for manager in {*cls._meta.managers, cls._base_manager}
             if not issubclass(manager._queryset_class, AuditedQuerySet)  # type: ignore[attr-defined]
         ]
         return [

@@ -16,7 +16,7 @@ WORTH_A_VACUUM: Final = 32 * 1024 * 1024  # bytes of a table that is all but emp
 # The size is that of the table with its TOAST, which a VACUUM gives back. Its indexes add about an eighth.
 _MEASURE: Final = """
 WITH oldest AS (SELECT id, recorded_at FROM activity_outboxevent ORDER BY id LIMIT 1),
-     counted AS (SELECT count(*) AS events FROM (SELECT FROM activity_outboxevent LIMIT %s + 1) AS some)
+     counted AS (SELECT count(*) AS events FROM (SELECT FROM activity_outboxevent LIMIT %s + 1) AS few)
 SELECT CASE WHEN events > %s THEN (SELECT max(id) FROM activity_outboxevent) - (SELECT id FROM oldest) + 1 ELSE events END,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM oldest), 0)::float8,
        pg_table_size('activity_outboxevent')

@@ -10,22 +10,24 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 import redis
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
-from activity.backlog import Backlog, give_back, measure
+from activity.backlog import WORTH_A_VACUUM, Backlog, give_back, measure
 from activity.sweep import Unclean, unclean
 from tenants import context, directory
 from tenants.errors import TenantryError
 from tenants.refs import CONTROL, Ref, TenantRef
-from tenants.valkey import SOCKET_OPTIONS, redis_client
+from tenants.valkey import redis_client
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +96,9 @@ def _measured(ref: Ref) -> Backlog | None:
 
 
 def _is_backlog(backlog: Backlog) -> bool:
-    return backlog.oldest_seconds >= WAITS or backlog.bytes >= settings.OUTBOX_ALARM_MB * _MIB
+    """Whether it is to be told of, and looked at again: also where nothing waits any more, but the disk isn't given back yet."""
+    large = min(settings.OUTBOX_ALARM_MB * _MIB, WORTH_A_VACUUM)
+    return (backlog.pending > 0 and backlog.oldest_seconds >= WAITS) or backlog.bytes >= large
 
 
 def _server_of(ref: Ref) -> str:
@@ -155,7 +159,7 @@ def _read(kept: Any) -> Look | None:
 
 async def probe() -> dict[str, Any]:
     """The part `outbox` of `/ready`: degraded while there is an alarm."""
-    client: Redis = Redis.from_url(settings.REDIS_URL, **SOCKET_OPTIONS)
+    client: Redis = Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.4, socket_timeout=0.4)
     try:
         look = _read(await client.get(_KEY))
     except redis.RedisError:
@@ -171,6 +175,8 @@ async def probe() -> dict[str, Any]:
 
 def families() -> Iterator[Metric]:
     """What waits, for `/metrics`: a series for each outbox with a backlog, LOOKED_AT at most."""
+    from prometheus_client.metrics_core import GaugeMetricFamily  # not before tenants.metrics has said where numbers go
+
     look = last_look()
     if look is None:
         return

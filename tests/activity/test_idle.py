@@ -19,6 +19,7 @@ from tenants.ids import new_id
 from tenants.models import Server, Tenant
 from tenants.servers import forget_servers
 from tests.proxy import Proxy
+from tests.system import wait_for
 
 TENANTS = 10_000
 COUNT = 7  # rows inserted into each of their databases, as Postgres would tell
@@ -41,7 +42,7 @@ class Idle:
             (
                 Tenant(
                     id=new_id(), slug=f"idle-{number}", name="Idle", state=Tenant.State.ACTIVE, server=self.server,
-                    database=f"idle_{number}", role="idle", encrypted_password="",
+                    database=f"idle_{number}", role="idle", encrypted_password=b"",
                 )
                 for number in range(count)
             ),
@@ -53,9 +54,11 @@ class Idle:
 
     def cost(self, run: Any) -> tuple[int, int]:
         """Statements to control, and pieces of data to the server, of which each statement and each step of a connect is one."""
+        forget_servers()  # which is read again every two seconds, and here each time
         before = self.proxy.sent
         with CaptureQueriesContext(connections["control"]) as queries:
             run()
+        wait_for(lambda: not self.proxy._pairs, what="the end of the connection to the server")
         return len(queries), self.proxy.sent - before
 
 
@@ -94,7 +97,7 @@ def test_ten_thousand_idle_tenants_cost_what_ten_do(idle: Idle, monkeypatch: pyt
     print(f"statements to control, messages to the server: 10 tenants {few}, {TENANTS:,} tenants {many}")
     assert many == few
     (to_control, to_server), _ = many
-    assert to_control <= 3
+    assert to_control <= 4  # the count of control, the servers, and where this one is
     assert to_server <= 8  # a connect with its password, and one statement
     assert relays == []
 

@@ -27,7 +27,7 @@ INSERT INTO activity_outboxevent (event_id, document) SELECT %s, jsonb_build_obj
     'id', %s::text, 'at', '2026-01-01T00:00:00.000Z', 'action', 'scenario.inverted', 'source', 'system', 'target', NULL,
     'actor', jsonb_build_object('type', 'system', 'id', 'system', 'name', 'System'), 'request_id', NULL, 'ip', NULL, 'data', '{}'::jsonb)
 """
-WAITING = "SELECT FROM activity_outboxevent WHERE event_id = %s"
+WAITING = "SELECT 1 FROM activity_outboxevent WHERE event_id = %s"
 Relay = Callable[[TenantRef], object]
 
 

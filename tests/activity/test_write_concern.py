@@ -33,17 +33,22 @@ class Sent(CommandListener):
         """Not asked for."""
 
 
+def begin_anew() -> None:
+    """The next one who asks makes a client, with the listeners of then."""
+    wrapper = connections[mongo.ALIAS]
+    wrapper.ensure_connection()
+    wrapper.close_pool()
+
+
 @pytest.fixture
 def sent(tenants: dict[str, TenantRef]) -> Iterator[list[dict[str, Any]]]:
     listeners = connections[mongo.ALIAS].settings_dict["OPTIONS"]["event_listeners"]
     listener = Sent()
-    mongo.close()
-    connections[mongo.ALIAS].close()
+    begin_anew()
     listeners.append(listener)
     yield listener.writes
     listeners.remove(listener)
-    mongo.close()
-    connections[mongo.ALIAS].close()
+    begin_anew()
 
 
 def test_an_append_waits_for_the_journals_of_a_majority(tenant: TenantRef, sent: list[dict[str, Any]]) -> None:

@@ -1,12 +1,13 @@
-"""Writes notes with their events until it is killed: `python -m tests.activity.writer_process <tenant id> <first number> within`.
+"""Makes writers to be killed: `python -m tests.activity.writer_process`.
 
-With `after` or `before` in the place of `within` the event is recorded in a transaction of its own, after or before the note's: these
-are the controls.
+For each line `<tenant id> <first number> within` it makes one, tells its pid, and waits for its end. A writer writes notes with their events. With
+`after` or `before` in the place of `within` an event is recorded in a transaction of its own, after or before the note's: the controls.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 
 import django
@@ -17,6 +18,7 @@ from django.db import transaction  # noqa: E402
 
 from activity import outbox  # noqa: E402
 from tenants import context, directory  # noqa: E402
+from tenants.refs import TenantRef  # noqa: E402
 from tests.activity.conftest import report  # noqa: E402
 from tests.notes.models import Note  # noqa: E402
 
@@ -33,10 +35,20 @@ def write(number: int, how: str) -> None:
             step()
 
 
+def write_until_killed(ref: TenantRef, first: int, how: str) -> None:
+    with context.use_tenant(ref):
+        for number in itertools.count(first):
+            write(number, how)
+
+
 if __name__ == "__main__":
-    with context.use_control():
-        tenant = directory.by_id(sys.argv[1])
-    first = int(sys.argv[2])
-    with context.use_tenant(tenant):
-        for each in itertools.count(first):
-            write(each, sys.argv[3])
+    for line in sys.stdin:
+        tenant_id, start, manner = line.split()
+        with context.use_control():
+            tenant = directory.by_id(tenant_id)
+        child = os.fork()
+        if not child:
+            write_until_killed(tenant, int(start), manner)
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("killed", flush=True)
