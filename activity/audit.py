@@ -138,14 +138,19 @@ class Audited(models.Model):
     delete.alters_data = True  # type: ignore[attr-defined]
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
-        loaded = super().from_db(db, field_names, values)
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        loaded = super().from_db(db, field_names, values, **options)
         loaded._audit_known = {name: own(value) for name, value in zip(field_names, values, strict=True)}
         return loaded
 
-    def refresh_from_db(self, using: str | None = None, fields: Iterable[str] | None = None, **options: Any) -> None:
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: models.QuerySet[Self] | None = None,
+    ) -> None:
         names = None if fields is None else list(fields)
-        super().refresh_from_db(using, names, **options)
+        super().refresh_from_db(using, names, from_queryset)
         self._audit_known = {
             **self._audit_known,
             **values_of(self, None if names is None else attnames_of(type(self), names)),
@@ -154,10 +159,11 @@ class Audited(models.Model):
     @classmethod
     def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
         """Whether all managers of the model record what they change."""
+        managers: list[Any] = [*cls._meta.managers, cls._base_manager]
         unaware = [
             manager.name
-            for manager in {*cls._meta.managers, cls._base_manager}
-            if not issubclass(manager._queryset_class, AuditedQuerySet)  # type: ignore[attr-defined]
+            for manager in dict.fromkeys(managers)
+            if not issubclass(manager._queryset_class, AuditedQuerySet)
         ]
         return [
             *super().check(**kwargs),

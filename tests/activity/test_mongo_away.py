@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from uuid import UUID
 
 import orjson
@@ -21,6 +22,7 @@ from activity.models import OutboxEvent
 from activity.relay import relay
 from activity.search import Query
 from tenants import context
+from tenants.db import breaker as breakers
 from tenants.db.breaker import Breaker
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf, api, fresh_limits, owner, quick_passwords  # noqa: F401  fixtures
@@ -149,7 +151,7 @@ def test_a_relay_asks_neither_database_while_the_log_is_away(
 
 def test_the_pause_between_two_questions_grows_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(breakers, "time", SimpleNamespace(monotonic=lambda: now[0]))  # the clock of breakers alone
     breaker = Breaker("mongo", **mongo.BACK_OFF)
     breaker.failed(at_once=True)
     asked = []

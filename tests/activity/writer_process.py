@@ -1,7 +1,8 @@
 """Makes writers to be killed: `python -m tests.activity.writer_process`.
 
-For each line `<tenant id> <first number> within` it makes one, tells its pid, and waits for its end. A writer writes notes with their events. With
-`after` or `before` in the place of `within` an event is recorded in a transaction of its own, after or before the note's: the controls.
+For each line `<tenant id> <first number> within` it makes one, tells its pid, and waits for its end. A writer writes notes with their
+events. With `after` or `before` in the place of `within` an event is recorded in a transaction of its own, after or before the
+note's: the controls.
 """
 
 from __future__ import annotations

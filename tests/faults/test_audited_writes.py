@@ -1,6 +1,6 @@
 """Scenario 6: web, worker, the process that relays and MongoDB are killed at random while audited writes go on.
 
-What MongoDB has in the end is what was committed: nothing lost, nothing invented, nothing twice, in order. 300 writes and a kill of each
+What MongoDB has in the end is what was committed: nothing lost, nothing invented, nothing twice, in order. 150 writes and a kill of each
 here; `make scenarios` makes 10,000 writes and forty kills. The control is in tests/activity/test_record_kills.py.
 """
 
@@ -95,7 +95,7 @@ def check(system: System, writers: list[Writer]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("writes", "kills"), [(300, 4), pytest.param(10_000, 40, marks=pytest.mark.scenario)], ids=["300", "10,000"]
+    ("writes", "kills"), [(150, 4), pytest.param(10_000, 40, marks=pytest.mark.scenario)], ids=["150", "10,000"]
 )
 def test_what_is_logged_is_what_was_committed(system: System, writes: int, kills: int) -> None:
     write_and_kill(system, writes, kills)
