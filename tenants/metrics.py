@@ -96,7 +96,9 @@ _process = ProcessCollector(registry=None)
 _former: dict[tuple[str, str], float] = {}
 _sampler_pid: int | None = None
 _sampler_lock = threading.Lock()
-_sample_lock = threading.Lock()  # who asks for the page samples too, and growth that two have seen is none that may be added twice
+_sample_lock = (
+    threading.Lock()
+)  # who asks for the page samples too, and growth that two have seen is none that may be added twice
 
 
 # --- Measuring --------------------------------------------------------------------------------------------------------
