@@ -7,6 +7,8 @@ ActivityError
 ├── StatsInvalid           counts can't be given for the range that was asked for
 ├── SearchInvalid          a search can't be saved as it is
 ├── SearchNotFound         no such saved search, or not one that the caller may see or delete
+├── NotAuditable           rows of an audited model would change, and nobody could say which or how
+├── OutboxFull             too much waits for MongoDB to take in more from outside
 ├── LogUnavailable         MongoDB is away; what was recorded is safe in the outbox
 ├── TooManyFollowers       the organisation, or this process, has as many live tails open as it may
 ├── LastEventUnknown       a client comes back with an id that no live tail gave it
@@ -58,6 +60,24 @@ class NotInTransaction(ActivityError):
     def __init__(self, action: str) -> None:
         super().__init__(f"Record {action} inside the transaction.atomic() of the change that it tells of.")
         self.action = action
+
+
+class NotAuditable(ActivityError):
+    """Raised when rows of an audited model would be changed in a way that can't be recorded. Nothing has been changed."""
+
+
+class OutboxFull(ActivityError):
+    """Raised when events are sent in while so many wait for MongoDB that the server's disk is in danger. None was kept."""
+
+    status = 503
+
+    def __init__(self, *, owner: str, waiting_bytes: int) -> None:
+        super().__init__(
+            "The activity log can't take in events right now, and kept none of these. Send them again later."
+        )
+        self.owner = owner
+        self.waiting_bytes = waiting_bytes
+        self.retry_after = 30
 
 
 class LogUnavailable(ActivityError):

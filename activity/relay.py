@@ -122,12 +122,15 @@ def _append(ref: Ref) -> int | None:
             cursor.execute(f"SELECT pg_try_advisory_xact_lock(%s), {_LET_GO}", [segments.APPENDING])
             if not cursor.fetchone()[0]:
                 return None
-        rows = list(OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")[:BATCH])
+        numbered = OutboxEvent.objects.filter(seq__isnull=False).order_by("seq")
+        rows = list(numbered.values_list("id", "seq", "hash", "document", named=True)[:BATCH])
         if not rows:
             return 0
-        activity_log.append(ref, [{**row.document, "seq": row.seq, "hash": row.hash} for row in rows])
-        OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        appended = [{**row.document, "seq": row.seq, "hash": row.hash} for row in rows]
+        activity_log.append(ref, appended)
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM activity_outboxevent WHERE id = ANY(%s)", [[row.id for row in rows]])
         rollups.count(rows)
         LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
-        segments.extend(ref, [(row.seq or 0, bytes(row.hash or b"")) for row in rows])
+        segments.extend(ref, [(row.seq, bytes(row.hash)) for row in rows])
     return len(rows)

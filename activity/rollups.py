@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from django.db import connection, transaction
 
 from activity import log as activity_log
-from activity.models import LogHead, OutboxEvent, Rollup, RollupHead
+from activity.models import LogHead, Rollup, RollupHead
 from tenants.refs import Ref
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,16 @@ def hours_since() -> datetime:
 # --- Counting --------------------------------------------------------------------------------------------------------------
 
 
-def count(rows: Sequence[OutboxEvent]) -> None:
+class Appended(Protocol):
+    """A numbered row of the outbox that the log has acknowledged."""
+
+    @property
+    def seq(self) -> int | None: ...
+    @property
+    def document(self) -> Any: ...
+
+
+def count(rows: Sequence[Appended]) -> None:
     """Count events that were appended, in the order of their numbers, in the transaction that deletes their rows.
 
     Those that are counted already don't count again. Where numbers are missing before them, as after a restore, the counts begin anew
@@ -171,7 +180,7 @@ def tally(events: Iterable[Mapping[str, Any]]) -> Counts:
     return counts
 
 
-def _extend(rows: Sequence[OutboxEvent]) -> bool:
+def _extend(rows: Sequence[Appended]) -> bool:
     """Count the rows, if they follow on what is counted; returns whether they did."""
     return _run(_EXTEND, tally(row.document for row in rows), first=rows[0].seq, last=rows[-1].seq)
 

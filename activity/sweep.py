@@ -8,6 +8,7 @@ costs one more sweep. Counts are only compared for being equal: they start anew 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, cast
 
 import psycopg
@@ -52,11 +53,20 @@ def forget(ref: Ref) -> None:
         log.warning("sweep_note_lost", error=type(error).__name__)
 
 
-def unclean() -> Iterator[str]:
-    """The ids of the active tenants, and of control, whose outbox may hold something. To be called in control."""
+@dataclass(frozen=True, slots=True)
+class Unclean:
+    """Whose outbox may hold something: an active tenant's, or control's. `rows` were inserted into its database since it was clean."""
+
+    id: str
+    rows: int
+
+
+def unclean() -> Iterator[Unclean]:
+    """The active tenants, and control, whose outbox may hold something. To be called in control."""
     clean = _clean()
-    if clean.get(_field(CONTROL)) != str(writes_here()):
-        yield CONTROL.id
+    here, field = writes_here(), _field(CONTROL)
+    if clean.get(field) != str(here):
+        yield Unclean(CONTROL.id, _since(clean.get(field), here))
     for server in Server.objects.all():
         try:
             with administrator(server) as admin:
@@ -64,10 +74,16 @@ def unclean() -> Iterator[str]:
         except (ServerUnavailable, psycopg.OperationalError) as error:
             log.warning("sweep_skipped", server=server.name, error=type(error).__name__)
             continue
-        changed = [name for name, writes in counts if clean.get(f"{server.name}/{name}") != str(writes)]
+        notes = {name: clean.get(f"{server.name}/{name}") for name, _ in counts}
+        changed = {name: _since(notes[name], writes) for name, writes in counts if notes[name] != str(writes)}
         tenants = Tenant.objects.filter(server=server, database__in=changed, state=Tenant.State.ACTIVE)
-        for tenant_id in tenants.values_list("id", flat=True):
-            yield str(tenant_id)
+        for tenant_id, database in tenants.values_list("id", "database"):
+            yield Unclean(str(tenant_id), changed[database])
+
+
+def _since(clean: str | None, writes: int) -> int:
+    """The rows inserted since the note was made: all of them without one, or when Postgres has begun to count anew."""
+    return writes - int(clean) if clean is not None and int(clean) <= writes else writes
 
 
 def _clean() -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from typing import Any, Final
 
 import structlog
 from celery import shared_task
 from django.db import DatabaseError
 
-from activity import mongo, retention, rollups, services, sweep
+from activity import backlogs, mongo, retention, rollups, services, sweep
 from activity import relay as relays
 from activity.errors import LogUnavailable
 from activity.signals import events_appended
@@ -18,15 +19,17 @@ from tenants.task import TenantTask
 
 log = structlog.get_logger(__name__)
 
-SWEEP_EXPIRES = 5  # seconds after which a relay that the sweep asked for needn't run: the next sweep asks again
+SWEEP_EXPIRES: Final = 5  # seconds after which a relay that the sweep asked for needn't run: the next sweep asks again
+SWEEP_AT_ONCE: Final = 500  # relays that one sweep asks for; of more tenants each has the same chance
 
 
 @shared_task(base=TenantTask, name="activity.relay")
 def relay(**_: Any) -> None:
     """Empty the tenant's outbox. While MongoDB is away the events wait there, and the sweep comes back to them."""
     ref = context.current()
-    writes = sweep.writes_here()  # before the outbox is looked at: what is written from now on makes it differ
     try:
+        mongo.check()  # so that hints cost nothing while it is away
+        writes = sweep.writes_here()  # before the outbox is looked at: what is written from now on makes it differ
         emptied = relays.relay(ref).emptied
     except LogUnavailable as error:
         log.warning("relay_waits", reason=error.reason)
@@ -42,9 +45,9 @@ def sweep_all(**_: Any) -> None:
     if not mongo.is_up():
         log.warning("sweep_waits", reason="MongoDB is away")
         return
-    unclean = list(sweep.unclean())
+    unclean = [found.id for found in sweep.unclean()]
     metrics.TENANTS_TO_RELAY.set(len(unclean))
-    for tenant_id in unclean:
+    for tenant_id in random.sample(unclean, min(SWEEP_AT_ONCE, len(unclean))):
         relay.apply_async(headers={"tenant": tenant_id}, expires=SWEEP_EXPIRES, retry=False)
 
 
@@ -56,6 +59,12 @@ def keep_rollups(**_: Any) -> None:
     except LogUnavailable as error:
         log.warning("rollups_wait", reason=error.reason)
     rollups.fold()
+
+
+@shared_task(base=TenantTask, name="activity.watch", runs_in_control=True)
+def watch(**_: Any) -> None:
+    """Measure the outboxes in which events wait, for the metrics, the alarms and who sends events in."""
+    backlogs.watch()
 
 
 @shared_task(base=TenantTask, name="activity.prune_known", runs_in_control=True)

@@ -279,11 +279,21 @@ CONTENT_SECURITY_POLICY = {
 
 # Days for which a plan keeps events; None: for ever. A tenant may keep them for less long.
 ACTIVITY_RETENTION: dict[str, int | None] = {"free": 90, "team": 400, "business": None}
+
 # --- Live tails ----------------------------------------------------------------------------------------------------------
 
 # How many live tails a process of `stream` serves at once, and how many of them are one tenant's.
 TAIL_MAX = env.number("TAIL_MAX", 5_000)
 TAIL_MAX_PER_TENANT = env.number("TAIL_MAX_PER_TENANT", 1_000)
+
+# --- The outboxes --------------------------------------------------------------------------------------------------------
+
+# MiB of events that wait for MongoDB in one tenant's outbox, and in all of a server's: from where on operators are told, and from where
+# on no more events are sent in from outside. What people do is always recorded.
+OUTBOX_ALARM_MB = env.number("OUTBOX_ALARM_MB", 256)
+OUTBOX_FULL_MB = env.number("OUTBOX_FULL_MB", 1024)
+OUTBOX_SERVER_ALARM_MB = env.number("OUTBOX_SERVER_ALARM_MB", 4096)
+OUTBOX_SERVER_FULL_MB = env.number("OUTBOX_SERVER_FULL_MB", 16384)
 
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 
@@ -349,6 +359,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "kwargs": {"task": "activity.rollups"},
         "schedule": crontab(hour="2", minute="50"),
     },
+    "activity.watch": {"task": "activity.watch", "schedule": 15.0, "options": {"expires": 15.0}},
     "activity.prune_known": {"task": "activity.prune_known", "schedule": crontab(hour="3", minute="10")},
     "accounts.prune": {
         "task": "tenants.fan_out",
@@ -373,6 +384,8 @@ DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG  # each task has one line, when it ends
 DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.WARNING  # of what a task `throws`; else it is an error
 METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))  # local to the machine, shared by its processes
+TENANTS_PROBES = {"outbox": "activity.backlogs.probe"}  # parts of `/ready` that other apps tell of
+TENANTS_METRICS = ["activity.backlogs.families"]  # and what they add to `/metrics` when it is asked for
 TENANTS_OPERATOR_CHECK = "accounts.auth.is_operator"  # whether a request carries an operator's token
 
 # --- Mail ----------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
 
 from tenants import metrics_folder
 
@@ -98,6 +99,9 @@ _process = ProcessCollector(registry=None)
 _former: dict[tuple[str, str], float] = {}
 _sampler_pid: int | None = None
 _sampler_lock = threading.Lock()
+_sample_lock = (
+    threading.Lock()
+)  # who asks for the page samples too, and growth that two have seen is none that may be added twice
 
 
 # --- Measuring --------------------------------------------------------------------------------------------------------
@@ -134,6 +138,11 @@ class RequestMetricsMiddleware:
 
 def sample() -> None:
     """Note the numbers of this process that aren't noted as they change: its pools', its statements' and its own."""
+    with _sample_lock:
+        _sample()
+
+
+def _sample() -> None:
     for pool in pools.of_every_kind():
         stats = pool.get_stats()
         for key, gauge in _POOL_GAUGES.items():
@@ -196,8 +205,9 @@ async def sample_in_loop() -> None:
 
 def _forget_parent() -> None:
     """A forked child's counts start at nought, but for what its parent had: those are the parent's."""
-    global _sampler_lock
+    global _sampler_lock, _sample_lock
     _sampler_lock = threading.Lock()
+    _sample_lock = threading.Lock()
     _former.clear()
 
 
@@ -215,6 +225,8 @@ class _Asked:
 
         report = health.report_sync()
         yield from _part_families(report)
+        for path in settings.TENANTS_METRICS:
+            yield from import_string(path)()
         if report.state != "down":
             yield _tenant_family()
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import psycopg
 from django.conf import settings
+from django.utils.module_loading import import_string
 from psycopg.rows import tuple_row
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
@@ -66,6 +67,7 @@ async def probe_all() -> Report:
         _probed("mongo", _mongo),
         _probed("valkey", lambda: _redis(settings.REDIS_URL)),
         _probed("broker", lambda: _redis(settings.CELERY_BROKER_URL, queue=settings.CELERY_TASK_DEFAULT_QUEUE)),
+        *(_probed(name, import_string(path)) for name, path in settings.TENANTS_PROBES.items()),
     )
     registry: list[tuple[str, str, list[tuple[str, str]]]] = []
 
@@ -79,6 +81,7 @@ async def probe_all() -> Report:
 
 
 async def _probed(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> Part:
+    """What `ask` answers, within a second; `state` in the answer says that the part isn't quite well."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
@@ -86,7 +89,8 @@ async def _probed(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> Pa
     except Exception as error:  # whatever keeps a part from answering is the answer
         # Its class alone: messages name hosts and users.
         return Part(name, "down", {"error": type(error).__name__})
-    return Part(name, "ok", {"latency_ms": round((time.perf_counter() - started) * 1000, 1), **facts})
+    state = facts.pop("state", "ok")
+    return Part(name, state, {"latency_ms": round((time.perf_counter() - started) * 1000, 1), **facts})
 
 
 async def _connect(parameters: dict[str, Any]) -> psycopg.AsyncConnection[tuple[Any, ...]]:

@@ -2,7 +2,8 @@
 
 It opens after FAILURES failed connects in a row, or when the monitor finds the endpoint dead. It closes when a connect succeeds or the
 monitor gets an answer. While it is open one caller at a time may try, RETRY_AFTER seconds after the last failure, and the monitor's
-failures count: where there is a monitor, no caller waits for a dead endpoint.
+failures count: where there is a monitor, no caller waits for a dead endpoint. One that is given a longer `most` backs off: each failed
+try doubles the time to the next.
 
 (pybreaker holds its lock while the guarded call runs, which would have all threads of a process connect one after the other.)
 """
@@ -27,13 +28,16 @@ RETRY_AFTER = 3.0
 
 
 class Breaker:
-    """The breaker of one endpoint. Safe to use from any thread."""
+    """The breaker of one endpoint, tried again after `first` seconds, and at last every `most`. Safe to use from any thread."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, first: float = RETRY_AFTER, most: float = RETRY_AFTER) -> None:
         self.name = name
+        self.first = first
+        self.most = most
         self._lock = threading.Lock()
         self._failures = 0
         self._is_open = False
+        self._pause = first
         self._try_at = 0.0
 
     @property
@@ -41,21 +45,29 @@ class Breaker:
         """Whether callers are refused."""
         return self._is_open
 
-    def check(self) -> None:
-        """Raise EndpointDown while the breaker is open, but for the one caller whose turn it is to try."""
+    def may_try(self) -> bool:
+        """Whether the caller may try to reach the endpoint: while the breaker is open, one of them now and then."""
         if not self.is_open:
-            return
+            return True
         with self._lock:
             now = time.monotonic()
             if now < self._try_at:
-                raise EndpointDown(endpoint=self.name)
-            self._try_at = now + RETRY_AFTER
+                return False
+            self._try_at = now + self._pause
+            return True
+
+    def check(self) -> None:
+        """Raise EndpointDown while the breaker is open, but for the one caller whose turn it is to try."""
+        if not self.may_try():
+            raise EndpointDown(endpoint=self.name)
 
     def failed(self, *, at_once: bool = False) -> None:
         """Note that the endpoint couldn't be reached; `at_once`: open, however many failed before."""
         with self._lock:
             self._failures += 1
-            self._try_at = time.monotonic() + RETRY_AFTER
+            if self._is_open:
+                self._pause = min(2 * self._pause, self.most)
+            self._try_at = time.monotonic() + self._pause
             opens = not self._is_open and (at_once or self._failures >= FAILURES)
             self._is_open = self._is_open or opens
         if opens:
@@ -67,7 +79,7 @@ class Breaker:
             return
         with self._lock:
             closes = self._is_open
-            self._failures, self._is_open, self._try_at = 0, False, 0.0
+            self._failures, self._is_open, self._pause, self._try_at = 0, False, self.first, 0.0
         if closes:
             log.info("endpoint_up", endpoint=self.name)
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from itertools import pairwise
+from types import SimpleNamespace
+from uuid import UUID
 
 import orjson
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django_mongodb_backend.base import DatabaseWrapper
 
 from accounts.models import User
-from activity import mongo, selectors, tasks
+from activity import log, mongo, outbox, selectors, tasks
 from activity.errors import LogUnavailable
 from activity.models import KnownEvent, OutboxEvent
 from activity.relay import relay
 from activity.search import Query
 from tenants import context
+from tenants.db import breaker as breakers
+from tenants.db.breaker import Breaker
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf, api, fresh_limits, owner, quick_passwords  # noqa: F401  fixtures
-from tests.activity.conftest import logged
+from tests.activity.conftest import logged, report
 from tests.activity.test_api import EVENT, batch
 
 
@@ -46,6 +53,7 @@ class Away:
             wrapper.close_pool()
         self._settings["HOST"] = host
         self._settings["OPTIONS"]["serverSelectionTimeoutMS"] = timeout
+        mongo._breaker.succeeded()  # nobody knows anything of this server yet
 
 
 @pytest.fixture
@@ -115,3 +123,99 @@ def test_the_sweep_waits(away: Away, tenants: dict[str, TenantRef]) -> None:
     assert not mongo.is_up()
     with context.use_control():
         tasks.sweep_all.run()
+
+
+def waits(times: int) -> list[float]:
+    """How long each of so many readers in a row waits to hear that the log is away."""
+    found = []
+    for _ in range(times):
+        started = time.monotonic()
+        with pytest.raises(LogUnavailable):
+            log.get(context.current(), EVENT_ID)
+        found.append(time.monotonic() - started)
+    return found
+
+
+EVENT_ID = UUID(int=7)
+
+
+def test_nobody_waits_for_what_is_known_to_be_away(away: Away, tenant: TenantRef) -> None:
+    first, *others = waits(20)
+    assert first >= 0.2
+    assert sorted(others)[-2] < 0.05  # one of them may have been the one whose turn it was to ask
+
+
+def test_without_the_breaker_each_waits(away: Away, tenant: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(Breaker, "failed", lambda *_, **__: None)
+    assert min(waits(3)) >= 0.2
+
+
+def test_a_relay_asks_neither_database_while_the_log_is_away(
+    away: Away, tenant: TenantRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.record(report(1))
+    tasks.relay.run()
+    with CaptureQueriesContext(connection) as queries:
+        started = time.monotonic()
+        for _ in range(50):
+            tasks.relay.run()
+    assert time.monotonic() - started < 2
+    assert len(queries) <= 8  # of one whose turn it was, at most
+    away.come_back()
+    tasks.relay.run()
+    assert not OutboxEvent.objects.exists()
+
+
+def test_the_pause_between_two_questions_grows_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(breakers, "time", SimpleNamespace(monotonic=lambda: now[0]))  # the clock of breakers alone
+    breaker = Breaker("mongo", **mongo.BACK_OFF)
+    breaker.failed(at_once=True)
+    asked = []
+    while now[0] < 160:
+        now[0] += 0.05
+        if breaker.may_try():
+            asked.append(now[0])
+            breaker.failed()
+    pauses = [round(later - earlier, 1) for earlier, later in pairwise([100.0, *asked])]
+    assert pauses[:4] == [0.5, 1.0, 2.0, 4.0] or pauses[:4] == [0.5, 1.1, 2.0, 4.0]
+    assert max(pauses) <= 5.1
+    breaker.succeeded()
+    assert breaker.may_try()
+    assert breaker.may_try()
+    breaker.failed(at_once=True)
+    now[0] += 0.55
+    assert breaker.may_try()  # after half a second, as at first
+
+
+def test_one_broken_connection_is_no_absence(tenant: TenantRef) -> None:
+    from pymongo.errors import AutoReconnect, ExecutionTimeout
+
+    for error in (
+        AutoReconnect("closed"),
+        ExecutionTimeout("slow"),
+        ExecutionTimeout("slow"),
+        ExecutionTimeout("slow"),
+    ):
+        with pytest.raises(LogUnavailable), mongo.reachable():
+            raise error
+        assert not mongo._breaker.is_open
+    with mongo.reachable():
+        pass
+    for _ in range(3):
+        with pytest.raises(LogUnavailable), mongo.reachable():
+            raise AutoReconnect("closed")
+    assert mongo._breaker.is_open
+    mongo._breaker.succeeded()
+
+
+def test_a_log_that_is_written_in_the_request_fails_it(
+    away: Away, api: ApiOf, owner: User, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """The control of scenario 28, and then the same request with the outbox."""
+    client = api(owner)
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "record", lambda event: log.get(context.current(), EVENT_ID))
+        assert client.post("/members", {"email": "new@acme.example"}).status_code == 503
+    assert client.post("/members", {"email": "new@acme.example"}).status_code == 201

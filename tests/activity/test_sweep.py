@@ -9,6 +9,7 @@ import orjson
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker
 
 from activity import outbox, sweep, tasks
 from activity.relay import relay
@@ -41,7 +42,7 @@ def note_clean(ref: Ref) -> None:
 
 def unclean() -> set[str]:
     with context.use_control():
-        return set(sweep.unclean())
+        return {found.id for found in sweep.unclean()}
 
 
 def test_whoever_was_written_to_is_named_until_relayed(lasting_tenant: LastingTenant, nothing_noted: None) -> None:
@@ -87,3 +88,28 @@ def test_the_sweep_asks_for_relays_that_expire(lasting_tenant: LastingTenant, no
     mine = [each for each in headers if each["tenant"] == ref.id and each["expires"]]
     assert [each["task"] for each in mine] == ["activity.relay"]
     assert CONTROL.id in {each["tenant"] for each in headers}
+
+
+def test_the_rows_since_it_was_clean_are_counted(lasting_tenant: LastingTenant, nothing_noted: None) -> None:
+    ref = lasting_tenant()
+    note_clean(ref)
+    with context.use_tenant(ref):
+        with transaction.atomic():
+            outbox.record_all([report(number) for number in range(30)])
+        flush_counts()
+    with context.use_control():
+        rows = {found.id: found.rows for found in sweep.unclean()}
+    assert 30 <= rows[ref.id] < 60
+
+
+def test_of_many_one_sweep_asks_for_some_each_time_others(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "unclean", lambda: [sweep.Unclean(str(number), 1) for number in range(2000)])
+    asked: list[str] = []
+    monkeypatch.setattr(tasks.relay, "apply_async", lambda *, headers, **_: asked.append(headers["tenant"]))
+    with django_db_blocker.unblock(), context.use_control():
+        tasks.sweep_all.run()
+        assert len(set(asked)) == tasks.SWEEP_AT_ONCE
+        tasks.sweep_all.run()
+    assert len(set(asked)) > tasks.SWEEP_AT_ONCE

@@ -43,6 +43,6 @@ def test_the_app_of_the_tutorial_works_in_every_tenant(project: Path) -> None:
     # It would look into the databases of this run, which are another schema's; the migration is all that is wanted.
     run("-W", "ignore:Got an error checking", "manage.py", "makemigrations", "invoices")
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--ds", "with_invoices"]
-    assert "3 passed" in run("-m", "pytest", *settings, "-p", "no:cacheprovider", "-q", str(project / "tests"))
+    assert "4 passed" in run("-m", "pytest", *settings, "-p", "no:cacheprovider", "-q", str(project / "tests"))
     asked = "import django; django.setup(); from celery import current_app; import invoices.tasks; print(*current_app.tasks)"
     assert "invoices.remind" in run("-c", asked).split()
