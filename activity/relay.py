@@ -132,5 +132,5 @@ def _append(ref: Ref) -> int | None:
             cursor.execute("DELETE FROM activity_outboxevent WHERE id = ANY(%s)", [[row.id for row in rows]])
         rollups.count(rows)
         LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
-        segments.extend(ref, [(row.seq, bytes(row.hash)) for row in rows])
+        segments.extend(ref, [(row.seq or 0, bytes(row.hash or b"")) for row in rows])
     return len(rows)

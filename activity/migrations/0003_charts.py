@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('activity', '0001_initial'),
+        ('activity', '0002_chain'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('activity', '0001_initial'),
+        ('activity', '0003_charts'),
     ]
 
     operations = [
