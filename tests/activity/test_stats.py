@@ -193,7 +193,7 @@ def test_rights(acme: TenantRef, globex: TenantRef, api: ApiOf, owner: User, vie
         (Query(end=datetime(1, 1, 2, tzinfo=UTC)), "hour", 0),
         (Query(start=datetime(9999, 12, 31, 20, tzinfo=UTC)), "hour", 4),
     ],
-    ids=str,
+    ids=["all", "prefix", "hours", "days", "too many days", "before all", "after all"],
 )
 def test_the_chart_of_a_page_fits_its_filter(tenant: TenantRef, query: Query, by: str, buckets: int) -> None:
     found = stats.stats_of_query(query)
