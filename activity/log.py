@@ -165,6 +165,13 @@ def stored(ref: Ref, *, first: int, last: int) -> Iterator[list[Document]]:
         yield documents
 
 
+def get(ref: Ref, event_id: UUID) -> Document | None:
+    """One event as the API shows it, or None. Raises LogUnavailable."""
+    with mongo.reachable():
+        document = mongo.events().find_one({"_id": _key(ref, event_id)}, max_time_ms=READ_TIMEOUT)
+    return None if document is None else item(document)
+
+
 def page(ref: Ref, *, head: int, query: Query, cursor: str | None, limit: int, first: int = 1) -> Page[Document]:
     """The next events that the query asks for, of those numbered from `first` to `head`. Raises BadCursor and LogUnavailable.
 

@@ -128,5 +128,5 @@ def _append(ref: Ref) -> int | None:
         activity_log.append(ref, [{**row.document, "seq": row.seq, "hash": row.hash} for row in rows])
         OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
         LogHead.objects.update(appended=Greatest(F("appended"), rows[-1].seq))
-        segments.extend(ref, [(row.seq, bytes(row.hash)) for row in rows])
+        segments.extend(ref, [(row.seq or 0, bytes(row.hash or b"")) for row in rows])
     return len(rows)
