@@ -95,8 +95,11 @@ class ProvenLog:
 
     def rechain(self, index: int) -> None:
         """What somebody does who rewrites the log from here on and lacks the key: all fits together again."""
-        end = self.records[index - 1]["hash"] if index else opening_link(self.openings[0].statement)
-        for it in self.records[index:]:
+        starts = {sum(self.sizes[:number]): signed.statement for number, signed in enumerate(self.openings)}
+        end = b"" if index in starts else self.records[index - 1]["hash"]
+        for place, it in enumerate(self.records[index:], start=index):
+            if place in starts:
+                end = opening_link(starts[place])
             it["canonical"] = canonical(it["event"])
             it["hash"] = end = link(end, it["canonical"])
 
