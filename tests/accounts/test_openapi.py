@@ -30,6 +30,9 @@ ROUTES = {
     "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend": {"post"},
     "/api/v1/tokens": {"get", "post"},
     "/api/v1/tokens/{token_id}": {"delete"},
+    "/api/v1/activity/stats": {"get"},
+    "/api/v1/activity/searches": {"get", "post"},
+    "/api/v1/activity/searches/{search_id}": {"delete"},
 }
 CONTROL_ROUTES = {
     "/control/api/v1/tenants": {"get", "post"},
