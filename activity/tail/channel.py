@@ -45,6 +45,7 @@ class Channel:
         self._rights_of = time.monotonic()
         self._woken = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def begin(self, head: int) -> None:
         """Follow the log from `head` on, or look whether it is so far, when it is followed already."""
@@ -58,12 +59,14 @@ class Channel:
         """Something may have been appended."""
         self._woken.set()
 
-    def close(self) -> None:
-        """Stop reading. Whoever follows ends."""
+    def close(self) -> asyncio.Task[None] | None:
+        """Stop reading. Whoever follows ends. Returns the task that ends, for those who must wait for it."""
+        self._is_closed = True
         for follower in self.followers:
             follower.end()
         if self._reader is not None:
             self._reader.cancel()
+        return self._reader
 
     def stir(self) -> None:
         """Have every follower look."""
@@ -90,7 +93,7 @@ class Channel:
         return list(islice(self._frames, len(self._frames) - missing, None))
 
     async def _read(self) -> None:
-        while True:
+        while not self._is_closed:
             await self._woken.wait()
             self._woken.clear()
             try:

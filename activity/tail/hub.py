@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 VERB: Final = "activity.read"
 ASK_AFTER: Final = 1.0  # seconds from one question who may still read to the next
 WATCH_WITHIN: Final = 3.0  # seconds; who comes while MongoDB is away is told so
+ENDED_WITHIN: Final = 2.0  # seconds that the end of the process waits for what was cancelled
 READ_AT_ONCE: Final = 8  # followers that read the log itself, since they are behind
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -51,7 +52,7 @@ async def close() -> None:
     """End all that the running loop has open, at the end of the process."""
     found = _hubs.pop(asyncio.get_running_loop(), None)
     if found is not None:
-        found.close()
+        await found.close()
     await mongo_async.close()
 
 
@@ -64,6 +65,7 @@ class Hub:
         self._watch = Watch(self._wake)
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def follow(self, ref: TenantRef, caller: Caller, wanted: Wanted) -> AsyncIterator[Follower]:
@@ -79,11 +81,13 @@ class Hub:
         finally:
             self._leave(follower)
 
-    def close(self) -> None:
-        """Everybody ends."""
+    async def close(self) -> None:
+        """Everybody ends, and what reads from MongoDB has ended when this returns."""
         for channel in self.channels.values():
-            channel.close()
+            self._await_end(channel.close())
         self._stop()
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=ENDED_WITHIN)
 
     def _enter(self, ref: TenantRef, caller: Caller, wanted: Wanted) -> Follower:
         channel = self.channels.get(ref.id)
@@ -93,7 +97,7 @@ class Hub:
             raise TooManyFollowers(of_tenant=True, limit=settings.TAIL_MAX_PER_TENANT)
         if channel is None or channel.ref.alias != ref.alias:
             if channel is not None:  # of a route that the tenant no longer has
-                channel.close()
+                self._await_end(channel.close())
             channel = self.channels[ref.id] = Channel(ref)
         follower = Follower(channel, caller, wanted, self._reading)
         channel.followers.add(follower)
@@ -107,7 +111,7 @@ class Hub:
         channel.followers.discard(follower)
         self._count(-1)
         if not channel.followers:
-            channel.close()
+            self._await_end(channel.close())
             if self.channels.get(channel.ref.id) is channel:
                 del self.channels[channel.ref.id]
         if not self.channels:
@@ -116,8 +120,15 @@ class Hub:
     def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
+            self._await_end(task)
         self._tasks = []
         self._watch = Watch(self._wake)
+
+    def _await_end(self, task: asyncio.Task[None] | None) -> None:
+        """Have `close` wait for a task that was cancelled."""
+        if task is not None:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     def _count(self, change: int) -> None:
         self._followers += change

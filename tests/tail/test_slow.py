@@ -17,6 +17,7 @@ from activity.events import Event
 from tenants.context import use_tenant
 from tests.operations.processes import FrontEnd
 from tests.tail.conftest import Followed, faults
+from tests.tail.listening import Listener
 
 EVENTS = 750  # more than a channel keeps
 SIZE = 150
@@ -85,7 +86,10 @@ def open_streams(stream: FrontEnd, followed: Followed, number: int) -> dict[str,
         warm = [await followed.listen(stream) for _ in range(2)]
         await asyncio.sleep(2.5)  # the readers of the registry, and the question who may still read, are there
         before = worker_of(stream).num_threads()
-        listeners = await asyncio.gather(*(followed.listen(stream) for _ in range(number)))
+        listeners: list[Listener] = []
+        while len(listeners) < number:  # not all at once: beyond a tenant's line for connections there is 503
+            listeners += await asyncio.gather(*(followed.listen(stream) for _ in range(20)))
+        assert {listener.status for listener in listeners} == {200}
         await asyncio.to_thread(followed.record, 1)
         for listener in listeners:
             await listener.take(1)
