@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from django.conf import settings
 from django.db import connection
 
 log = structlog.get_logger(__name__)
@@ -50,12 +51,19 @@ def bytes_here() -> int:
         return int(cursor.fetchone()[0])
 
 
+def worth_a_vacuum() -> int:
+    """The bytes from where on an outbox is looked after: whoever sets a low alarm wants it to end, too."""
+    return min(WORTH_A_VACUUM, settings.OUTBOX_ALARM_MB * 1024 * 1024)
+
+
 def give_back(backlog: Backlog) -> None:
     """Give the disk back that a backlog took which has been relayed. To be called outside of a transaction.
 
     Postgres would do so by itself, but with thousands of databases a table's turn may come hours later.
     """
-    if backlog.bytes < WORTH_A_VACUUM or backlog.pending * 64 > backlog.bytes // 1024:  # more than one event for 64 KiB
+    if (
+        backlog.bytes < worth_a_vacuum() or backlog.pending * 64 > backlog.bytes // 1024
+    ):  # more than one event for 64 KiB
         return
     with connection.cursor() as cursor:
         cursor.execute("VACUUM activity_outboxevent")

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from redis.asyncio import Redis
 
-from activity.backlog import WORTH_A_VACUUM, Backlog, give_back, measure
+from activity.backlog import Backlog, give_back, measure, worth_a_vacuum
 from activity.sweep import Unclean, unclean
 from tenants import context, directory
 from tenants.errors import TenantryError
@@ -97,8 +97,7 @@ def _measured(ref: Ref) -> Backlog | None:
 
 def _is_backlog(backlog: Backlog) -> bool:
     """Whether it is to be told of, and looked at again: also where nothing waits any more, but the disk isn't given back yet."""
-    large = min(settings.OUTBOX_ALARM_MB * _MIB, WORTH_A_VACUUM)
-    return (backlog.pending > 0 and backlog.oldest_seconds >= WAITS) or backlog.bytes >= large
+    return (backlog.pending > 0 and backlog.oldest_seconds >= WAITS) or backlog.bytes >= worth_a_vacuum()
 
 
 def _server_of(ref: Ref) -> str:
