@@ -58,12 +58,6 @@ INSERT INTO activity_rollup AS rollup (series, start, name, events)
 SELECT %(days)s, date_trunc('day', start, 'UTC'), name, sum(events) FROM old GROUP BY 2, 3 ORDER BY 2, 3
 ON CONFLICT (series, start, name) DO UPDATE SET events = rollup.events + excluded.events
 """
-_RENAME: Final = """
-WITH former AS (DELETE FROM activity_rollup WHERE series = %(series)s AND name = %(former)s RETURNING start, events)
-INSERT INTO activity_rollup AS rollup (series, start, name, events)
-SELECT %(series)s, start, %(name)s, events FROM former ORDER BY start
-ON CONFLICT (series, start, name) DO UPDATE SET events = rollup.events + excluded.events
-"""
 
 
 def hours_since() -> datetime:
@@ -140,14 +134,6 @@ def fold() -> None:
         with connection.cursor() as cursor:
             cursor.execute(_FOLD, {**series, "since": hours_since()})
         Rollup.objects.filter(events=0).delete()
-
-
-def actor_rename(former: str, name: str) -> None:
-    """Count what was counted for one actor (type:id) under another name, as when the former one is erased."""
-    with transaction.atomic():
-        RollupHead.objects.select_for_update().first()
-        with connection.cursor() as cursor:
-            cursor.execute(_RENAME, {"series": Rollup.Series.ACTOR_DAYS.value, "former": former, "name": name})
 
 
 def is_complete(*, first: int, last: int) -> bool:

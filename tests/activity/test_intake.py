@@ -13,7 +13,7 @@ from activity.context import Actor, RecordingContext
 from activity.errors import EventInvalid
 from activity.intake import Reader
 
-AROUND = RecordingContext(actor=Actor("member", "1", "Ada"), request_id="r-1", source="api")
+AROUND = RecordingContext(actor=Actor("service", "1", "Importer"), request_id="r-1", source="api")
 
 texts = st.text("abé\0\\u0 .", max_size=8) | st.sampled_from(["", "\0", "a\0b", "é", "x" * 16_385, "\\u0000"])
 numbers = st.integers(-(2**64), 2**64) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1.0, -0.0])
@@ -77,7 +77,7 @@ def test_both_ways_lead_to_the_same(event: dict[str, Any]) -> None:
     reader = Reader(AROUND)
     quick = reader._quick(event)
     if event.get("at") is None and quick is not None:
-        event = event | {"at": orjson.loads(quick[1])["at"]}
+        event = event | {"at": orjson.loads(quick.encoded)["at"]}
     if quick is not None:
         assert quick == outcome(reader._closely, event)
 
@@ -96,9 +96,34 @@ def test_what_products_send_takes_the_quick_way(event: dict[str, Any]) -> None:
     assert Reader(AROUND)._quick(event) is not None
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        GOOD | {"actor": {"type": "member", "id": "1", "name": "Ada"}},
+        GOOD | {"target": {"type": "member", "id": "1", "name": "Ada"}},
+        GOOD | {"data": {"email": "ada@example.com"}, "personal": ["data.email"]},
+    ],
+    ids=["actor", "target", "personal"],
+)
+def test_what_tells_of_people_is_never_written_as_it_is(event: dict[str, Any]) -> None:
+    reader = Reader(AROUND)
+    assert reader.tells_of_people([GOOD, event])
+    assert not reader.tells_of_people([GOOD])
+    assert reader._quick(event) is None
+    assert reader.form(event).marks
+    with pytest.raises(EventInvalid):
+        reader.encoded(event)
+
+
+def test_a_member_who_sends_an_event_is_a_person() -> None:
+    around = RecordingContext(actor=Actor("member", "1", "Ada"), request_id="r-1", source="api")
+    assert Reader(around).tells_of_people([GOOD])
+    assert Reader(around).form(GOOD).marks
+
+
 def test_what_is_remembered_of_a_batch_is_bounded() -> None:
     reader = Reader(AROUND)
     for number in range(1_500):
         party = {"type": f"user{number}", "id": str(number)}
-        reader.normal_form(GOOD | {"action": f"a.b{number}", "actor": party})
+        reader.form(GOOD | {"action": f"a.b{number}", "actor": party})
     assert len(reader._actions) == len(reader._kinds) == 1_000

@@ -60,8 +60,8 @@ def test_without_the_head_saying_so_it_would_be_a_deletion(aged: TenantRef) -> N
 def test_pages_begin_at_the_first_event_that_is_kept(aged: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
     log_prune(aged)
     asked: list[Any] = []
-    ask = log._Walk._ask
-    monkeypatch.setattr(log._Walk, "_ask", lambda *args: asked.append(args) or ask(*args))
+    question = log.Question
+    monkeypatch.setattr(log, "Question", lambda *args: asked.append(args) or question(*args))
     for order, expected in (("oldest", list(range(11, 21))), ("newest", list(range(20, 10, -1)))):
         page = selectors.event_page(aged, Query(order=order))  # type: ignore[arg-type]
         assert [event["seq"] for event in page.items] == expected

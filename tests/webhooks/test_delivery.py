@@ -365,7 +365,7 @@ def test_a_relay_that_could_not_tell_is_asked_again(
             with pytest.raises(DatabaseError):
                 relay_tasks.relay.run()
     with context.use_control():
-        assert ref.id in sweep.unclean()
+        assert ref.id in {found.id for found in sweep.unclean()}
     with context.use_tenant(ref):
         relay_tasks.relay.run()
     assert scheduled(ref) is not None
