@@ -107,7 +107,7 @@ class Audited(models.Model):
     audit_plain: ClassVar[frozenset[str]] = frozenset()
     # Fields that aren't told of, and whose change alone is no event.
     audit_ignore: ClassVar[frozenset[str]] = frozenset()
-    # Whether the fields tell of a person, so that erasing that person takes them away.
+    # Whether the object is a person: erasing them takes fields and name away.
     audit_personal: ClassVar[bool] = False
 
     _audit_classes: ClassVar[dict[str, type[Event]]]

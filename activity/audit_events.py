@@ -23,7 +23,14 @@ _together: ContextVar[list[Event] | None] = ContextVar("activity_audit_together"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEvent(Event):
-    """Something happened to an object of an audited model. A class of it is made for each model and each of the three."""
+    """Something happened to an object of an audited model. A class of it is made for each model and each of the three.
+
+    Where the model is of people, the object is the person: its facts and its name are encrypted with that person's key.
+    """
+
+    def tells_of(self) -> str | None:
+        """The object itself."""
+        return f"{self.target.type}:{self.target.id}" if self.personal and self.target else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ def event_classes(model: type[Model], *, noun: str, personal: bool) -> dict[str,
                 {
                     "__module__": model.__module__,
                     "action": f"{noun}.{what}",
-                    "personal": frozenset({facts} if personal else ()),
+                    "personal": frozenset({facts, "target.name"} if personal else ()),
                 },
             )
         )

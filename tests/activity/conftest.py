@@ -14,10 +14,11 @@ from pytest_django import DjangoDbBlocker
 
 from activity import log, mongo
 from activity.events import Event, Target
+from activity.models import LogCheckpoint, LogHead, LogSegment, OutboxEvent, Rollup, RollupHead
 from tenants import context
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
-from tenants.refs import CONTROL, TenantRef
+from tenants.refs import CONTROL, Ref, TenantRef
 from tenants.testing import prepare_tenants
 
 
@@ -51,12 +52,27 @@ def faults(recorded: Sequence[str], documents: Sequence[dict[str, Any]]) -> list
 
 @pytest.fixture(autouse=True)
 def empty_logs(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Postgres rolls back what a test wrote in the cast's tenants; MongoDB doesn't."""
+    """The cast's logs begin empty: without what others have committed. Postgres rolls back what a test wrote; MongoDB doesn't."""
+    if "tenants" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("tenants")  # which is rolled back after this
+    with django_db_blocker.unblock():
+        cast = (CONTROL, *prepare_tenants().values())
+        for ref in cast:
+            _empty(ref)
     yield
-    if "tenants" in request.fixturenames:
-        with django_db_blocker.unblock():
-            for ref in (CONTROL, *prepare_tenants().values()):
-                log.purge(ref)
+    with django_db_blocker.unblock():
+        for ref in cast:
+            log.purge(ref)
+
+
+def _empty(ref: Ref) -> None:
+    with context.use(ref):
+        if LogHead.objects.exists() or OutboxEvent.objects.exists() or mongo.events().find_one({"tenant": ref.id}):
+            log.purge(ref)
+            for model in (OutboxEvent, LogHead, LogSegment, LogCheckpoint, Rollup, RollupHead):
+                model.objects.all().delete()
 
 
 @pytest.fixture

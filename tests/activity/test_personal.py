@@ -14,6 +14,7 @@ from django.db import transaction
 
 from accounts.events import InvitationSent, SessionSignInFailed
 from activity import outbox, selectors, services
+from activity.audit_events import event_classes
 from activity.context import Actor, RecordingContext, recording_as
 from activity.errors import EventInvalid
 from activity.events import Event, Target
@@ -299,3 +300,17 @@ def test_what_is_remembered_is_bounded(tenant: TenantRef, monkeypatch: pytest.Mo
     for number in range(12):
         subject_keys.obtain(tenant, [f"{number:032}"])
     assert len(subject_keys._keys) == 5
+
+
+def test_an_audited_model_of_people_has_each_object_s_own_key(acme: TenantRef, tenant: TenantRef) -> None:
+    created = event_classes(OutboxEvent, noun="patient", personal=True)["created"]
+    facts: Any = {"fields": {"diagnosis": SECRET}}
+    document = record(created(target=Target("patient", "7", f"Grace {SECRET}"), **facts))
+    assert SECRET not in orjson.dumps({**document, "actor": None}).decode()
+    (shown,) = reveal(tenant, [document])
+    assert shown["target"]["name"] == f"Grace {SECRET}"
+    assert shown["data"]["fields"] == {"diagnosis": SECRET}
+    subject_keys.destroy(tenant, [subject_keys.digest(tenant, "patient:7")], by="test")
+    (shown,) = reveal(tenant, [document])
+    assert SECRET not in orjson.dumps({**shown, "actor": None}).decode()
+    assert shown["actor"]["name"] == f"Ada {SECRET}"

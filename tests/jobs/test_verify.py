@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from accounts.models import User
-from activity import log, mongo, verify
+from activity import mongo, verify
 from activity.chain.keys import PublicKeys
 from activity.chain.offline import verify_lines
 from activity.jobs.models import Job
@@ -18,14 +17,8 @@ from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
+from tests.activity.conftest import empty_logs  # noqa: F401  fixture
 from tests.jobs.conftest import body_of, run
-
-
-@pytest.fixture(autouse=True)
-def empty_log(acme: TenantRef) -> Any:
-    """MongoDB doesn't roll back."""
-    yield
-    log.purge(acme)
 
 
 def relayed(ref: TenantRef) -> int:

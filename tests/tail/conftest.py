@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -134,7 +136,12 @@ def in_loop(followed: Followed, settings: Any) -> InLoop[Any]:
                 await tail.close()
                 await aio.close_all()
 
-        return asyncio.run(whole())
+        try:
+            return asyncio.run(whole())
+        finally:
+            # pymongo leaves the socket of a connection to the garbage collector when it is cancelled while it is being opened.
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                gc.collect()
 
     return run
 

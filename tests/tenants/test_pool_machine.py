@@ -320,4 +320,5 @@ def test_control_a_broken_pool_is_found(databases: list[str], broken: type[Serve
     # Threads and a server don't repeat themselves exactly, of which Hypothesis complains once the assertion has failed.
     with pytest.raises((AssertionError, Flaky)) as error:
         run_state_machine_as_test(machine, settings=found)  # type: ignore[no-untyped-call]
-    assert AssertionError in {type(error.value), type(error.value.__context__)}
+    beneath = getattr(error.value, "exceptions", ())
+    assert AssertionError in {type(error.value), type(error.value.__context__), *map(type, beneath)}
