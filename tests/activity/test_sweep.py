@@ -34,6 +34,7 @@ def flush_counts() -> None:
 
 def note_clean(ref: Ref) -> None:
     with context.use(ref):
+        relay(ref)  # what it counts and signs are writes too
         flush_counts()
         writes = sweep.writes_here()
         relay(ref)

@@ -172,6 +172,8 @@ def test_no_request_fails_while_web_is_restarted_one_after_the_other(
 
 
 def test_a_kill_in_its_place_cuts_requests(collected_static_for_faults: None, token: str, tmp_path: Path) -> None:
-    """The control of the test above."""
-    _, failures, _ = restart_under_load(tmp_path, token, signal.SIGKILL)
-    assert failures
+    """The control of the test above. A kill may by chance hit no request; three times in a row it doesn't."""
+    folders = [tmp_path / str(turn) for turn in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    assert any(restart_under_load(folder, token, signal.SIGKILL)[1] for folder in folders)
