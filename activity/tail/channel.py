@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 KEPT: Final = 500  # frames; who is further behind reads the log
 PORTION: Final = 200  # numbers of one question
+ERASED: Final = "member.erased"  # the tombstone of activity.erasure
 AGAIN_AFTER: Final = 1.0  # seconds, when the log couldn't be read
 # Seconds for which the followers' rights count as they were when they were asked for last. Without an answer nothing is given out.
 RIGHTS_HOLD: Final = 2.0
@@ -114,6 +115,8 @@ class Channel:
         fresh = [row for row, seq in zip(documents, count(self.head + 1), strict=False) if row["seq"] == seq]
         if fresh:
             events = await log_async.items(self.ref, fresh)
+            if any(event["action"] == ERASED for event in events):
+                self._frames.clear()  # who is behind reads the log, in which that person isn't any more
             self._frames.extend(Frame(event, row["terms"]) for event, row in zip(events, fresh, strict=True))
             self.head = fresh[-1]["seq"]
             self.stir()

@@ -266,6 +266,32 @@ def test_when_the_last_one_leaves_nothing_is_left_running(in_loop: InLoop[Any], 
     in_loop(run)
 
 
+@pytest.mark.parametrize("action", ["member.erased", "member.removed"])
+def test_what_is_kept_goes_when_a_person_is_erased(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """With the control: another event leaves what is kept."""
+    batches = [[{"seq": 1, "action": "a.b", "terms": []}], [{"seq": 2, "action": action, "terms": []}]]
+
+    async def behind(*_: Any) -> Any:
+        return batches.pop(0)
+
+    async def items(_: Any, documents: Any) -> Any:
+        return documents
+
+    monkeypatch.setattr(channels.log_async, "behind", behind)
+    monkeypatch.setattr(channels.log_async, "items", items)
+
+    async def run() -> list[int] | None:
+        channel = channels.Channel(followed.ref)
+        await channel._advance()
+        await channel._advance()
+        kept = channel.behind(0)
+        return None if kept is None else [frame.seq for frame in kept]
+
+    assert asyncio.run(run()) == (None if action == "member.erased" else [1, 2])
+
+
 def test_numbers_that_have_left_the_log_are_passed(in_loop: InLoop[Any], other: Followed) -> None:
     """As retention does it: whole ranges go, and a client that was before them gets what comes behind."""
     before = other.head()
