@@ -324,7 +324,9 @@ def test_a_cut_reaches_the_pools_of_a_loop(home: Any, run_in: RunIn) -> None:
     async def work() -> None:
         endpoint = (await route_to(ref.alias)).endpoint
         hanging = asyncio.create_task(aio.execute("SELECT pg_sleep(60)"))
-        await asyncio.sleep(0.3)
+        while ref.alias not in pools.owners():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         assert await asyncio.to_thread(pools.cut, endpoint) >= 1
         with pytest.raises(OperationalError):
             await asyncio.wait_for(hanging, 5)
