@@ -28,7 +28,7 @@ RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "j
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _MOMENT: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[012][0-9]:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[012][0-9]:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6}))?(?:Z|\+00:00)"
 ).fullmatch
 _FIELDS: Final = frozenset(EventIn.model_fields)
 _MAX_ID: Final = canonical.MAX_ID
@@ -230,16 +230,16 @@ def form_of(event: Mapping[str, Any], around: RecordingContext) -> Form:
 
 def _quick_moment(at: Any) -> str | None:
     """A moment in UTC as the normal form has it, when it is written so, or without milliseconds."""
+    moment = _MOMENT(at) if type(at) is str else None
     # Python reads 24:00 as the next day from some version on; the closer look decides.
-    if type(at) is not str or not _MOMENT(at) or at[11:13] == "24":
+    if moment is None or at[11:13] == "24":
         return None
     try:
         datetime.fromisoformat(at)  # a month 13 has the form too
     except ValueError:
         return None
-    if len(at) == 24 and at[-1] == "Z":
-        return at
-    return f"{at[:19]}.{at[20:].rstrip('Z').partition('+')[0][:3]:0<3}Z"
+    second, fraction = moment.groups("000")
+    return f"{second}.{fraction[:3]:0<3}Z"
 
 
 def _is_plain(value: Any, depth: int) -> bool:

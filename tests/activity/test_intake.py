@@ -26,12 +26,12 @@ parties = st.none() | st.fixed_dictionaries(
     {"type": st.sampled_from(["user", "User", "", "a.b", "x" * 51]), "id": texts | st.just("i" * 201)},
     optional={"name": texts | st.just("n" * 301), "more": st.just(1)},
 )
-moments = st.sampled_from([
+MOMENTS = [
     None, "2024-01-31T12:00:00Z", "2024-01-31T12:00:00.123Z", "2024-01-31T12:00:00.1234567Z", "2024-01-31T12:00:00+02:00",
     "2024-13-31T12:00:00Z", "2024-02-30T12:00:00Z", "2024-01-31T24:00:00Z", "2024-01-31T12:00:60Z", "2024-01-31 12:00:00Z",
     "2024-01-31T12:00:00.1Z", "2024-01-31T12:00:00.123456+00:00", "2024-01-31T12:00:00+00:00", "2024-01-31T12:00:00.5+00:00",
     "2024-01-31T12:00:00", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59.999Z", "today", 5, "٢024-01-31T12:00:00Z",
-])  # fmt: skip
+]  # fmt: skip
 ids = st.sampled_from([
     "075c518b-164f-5cb7-bfc2-5ab27274aabf", "075C518B-164F-5CB7-BFC2-5AB27274AABF", "075c518b164f5cb7bfc25ab27274aabf",
     "{075c518b-164f-5cb7-bfc2-5ab27274aabf}", "nope", 7, "075c518b-164f-5cb7-bfc2-5ab27274aabf\n",
@@ -40,7 +40,7 @@ actions = st.sampled_from(
     ["a.b", "commit.pushed", "Nope", "member.removed", "webhook.x", "a", "a.b\n", "x." + "y" * 100, 5, None]
 )
 events = st.fixed_dictionaries(
-    {"id": ids, "at": moments, "action": actions},
+    {"id": ids, "at": st.sampled_from(MOMENTS), "action": actions},
     optional={"actor": parties, "target": parties, "data": data, "unknown": st.just(1)},
 )
 
@@ -74,6 +74,15 @@ GOOD = {"id": "075c518b-164f-5cb7-bfc2-5ab27274aabf", "at": "2024-01-31T12:00:00
 @example(GOOD | {"data": {"x": 2.0**53}})
 @example(GOOD | {"data": {"x": 2**63}})
 def test_both_ways_lead_to_the_same(event: dict[str, Any]) -> None:
+    check_both_ways(event)
+
+
+@pytest.mark.parametrize("at", MOMENTS, ids=str)
+def test_both_ways_lead_to_the_same_moment(at: Any) -> None:
+    check_both_ways(GOOD | {"at": at})
+
+
+def check_both_ways(event: dict[str, Any]) -> None:
     reader = Reader(AROUND)
     quick = reader._quick(event)
     if event.get("at") is None and quick is not None:
