@@ -16,7 +16,7 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.services.tokens import token_create
-from activity import exports, log, mongo
+from activity import exports, mongo
 from activity.log import Walk, take
 from activity.models import LogHead
 from activity.search import Query
@@ -26,6 +26,7 @@ from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import Api, ApiOf, api, fresh_limits, owner, quick_passwords  # noqa: F401  fixtures
+from tests.activity.long_log import append_patiently
 from tests.jobs.conftest import body_of, table
 from tests.operations.conftest import Start, collected_static, start  # noqa: F401  fixtures
 
@@ -54,7 +55,7 @@ def document(number: int) -> dict[str, Any]:
 def fill(ref: TenantRef, count: int, *, size: int = 1_000) -> None:
     """A log of so many events, which is what a relay leaves of them."""
     for first in range(1, count + 1, size):
-        log.append(ref, [document(number) for number in range(first, min(first + size, count + 1))])
+        append_patiently(ref, [document(number) for number in range(first, min(first + size, count + 1))])
     with use_tenant(ref), transaction.atomic():
         LogHead.objects.update_or_create(id=LogHead.ID, defaults={"seq": count, "appended": count})
 

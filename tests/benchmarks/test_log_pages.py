@@ -18,6 +18,7 @@ from activity import log
 from activity.search import Query
 from tenants.pages import encode_cursor
 from tenants.refs import TenantRef
+from tests.activity.long_log import append_patiently
 from tests.activity.test_log import event, of_nobody
 
 pytestmark = pytest.mark.bench
@@ -33,7 +34,7 @@ def deep_log(django_db_blocker: DjangoDbBlocker) -> Iterator[TenantRef]:
     chance = random.Random(12)
     with django_db_blocker.unblock():
         for first in range(1, COUNT + 1, 1000):
-            log.append(ref, [event(seq, chance) for seq in range(first, first + 1000)])
+            append_patiently(ref, [event(seq, chance) for seq in range(first, first + 1000)])
         yield ref
         log.purge(ref)
 
