@@ -20,6 +20,7 @@ from celery import current_app
 from django.db import connection, transaction
 
 from tenants import context, reads
+from tenants.refs import CONTROL
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +50,22 @@ def send(task: str, **kwargs: Any) -> None:
 
     The values of `kwargs` must be hashable and JSON. Raises NoTenant when nobody is active.
     """
-    ref = context.current()
+    _send_after_commit(task, context.current().id, kwargs)
+
+
+def send_to_control(task: str, **kwargs: Any) -> None:
+    """The same for a task that runs in control, whoever is active: those of all tenants are merged."""
+    _send_after_commit(task, CONTROL.id, kwargs)
+
+
+def _send_after_commit(task: str, tenant_id: str, kwargs: Mapping[str, Any]) -> None:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
 
     def enqueue() -> None:
-        headers = {"tenant": ref.id}
+        headers = {"tenant": tenant_id}
         if request_id:
             headers["request_id"] = request_id
-        _enqueue(_Hint(task, ref.id, tuple(sorted(kwargs.items())), headers))
+        _enqueue(_Hint(task, tenant_id, tuple(sorted(kwargs.items())), headers))
 
     if connection.in_atomic_block:
         transaction.on_commit(enqueue)

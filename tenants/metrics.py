@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Min
+from django.db.models.functions import Extract, Now
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -63,6 +64,12 @@ TENANTS_TO_RELAY = Gauge(
     "tenantry_tenants_to_relay",
     "Tenants that were written to since a relay last looked into their outbox, as the last sweep found them.",
     multiprocess_mode="mostrecent",
+)
+JOB_RUN_TIME = Histogram(
+    "tenantry_job_run_seconds",
+    "An attempt at a job, from the claim to its end, by kind and the state that it was left in.",
+    ["kind", "state"],
+    buckets=(0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0),
 )
 FOLLOWERS = Gauge(
     "tenantry_activity_followers", "Clients that follow an activity log in `stream`.", multiprocess_mode="livesum"
@@ -229,6 +236,7 @@ class _Asked:
             yield from import_string(path)()
         if report.state != "down":
             yield _tenant_family()
+            yield from _job_families()
 
 
 def _part_families(report: Report) -> Iterator[Metric]:
@@ -260,6 +268,32 @@ def _tenant_family() -> Metric:
     for state in Tenant.State:
         family.add_metric([state.value], counts.get(state.value, 0))
     return family
+
+
+def _job_families() -> Iterator[Metric]:
+    from tenants.models import JobSummary, JobTurn
+
+    depth = GaugeMetricFamily("tenantry_jobs_waiting", "Jobs that wait for their turn, by kind.", labels=["kind"])
+    running = GaugeMetricFamily("tenantry_jobs_running", "Jobs that workers have, by kind.", labels=["kind"])
+    oldest = GaugeMetricFamily(
+        "tenantry_job_oldest_wait_seconds",
+        "How long the job has waited that has waited longest, by kind.",
+        labels=["kind"],
+    )
+    unfinished = JobSummary.objects.filter(finished_at=None, state__in=["queued", "running"]).order_by()
+    found = unfinished.values_list("kind", "state").annotate(Count("id"), Extract(Now() - Min("created_at"), "epoch"))
+    for kind, state, count, seconds in found:
+        (depth if state == "queued" else running).add_metric([kind], count)
+        if state == "queued":
+            oldest.add_metric([kind], max(0.0, float(seconds)))
+    yield depth
+    yield running
+    yield oldest
+    waiting = GaugeMetricFamily(
+        "tenantry_tenants_waiting_for_a_turn", "Tenants (and control) whose jobs wait for their turn."
+    )
+    waiting.add_metric([], JobTurn.objects.filter(is_waiting=True).count())
+    yield waiting
 
 
 class _Shared:

@@ -144,9 +144,10 @@ class JobSummary(models.Model):
     state = models.CharField(max_length=10, default="queued")
     done = models.BigIntegerField(default=0)
     error = models.TextField(blank=True)
+    priority = models.SmallIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
-    # When the sweeper looks after it next; Postgres's time.
+    # Postgres's time: of one that is queued, when it may be had; of one that runs, when the sweeper looks after it next.
     due_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -155,10 +156,57 @@ class JobSummary(models.Model):
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(finished_at=None), name="job_summary_due"),
             models.Index(fields=["created_at", "id"], name="job_summary_created"),
-        ]
+            # What a tenant has waiting, in the order in which it is done.
+            models.Index(
+                "tenant", models.F("priority").desc(), "created_at", "id",
+                condition=models.Q(state="queued"), name="job_summary_waiting",
+            ),
+            models.Index(fields=["tenant"], condition=models.Q(state="running"), name="job_summary_running"),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class JobTurn(models.Model):
+    """When a tenant's jobs (or control's) have their turn: whoever has had the least of its share is next (activity.jobs.turns)."""
+
+    owner = models.CharField(max_length=36, primary_key=True)  # the tenant's id, or control's
+    tenant = models.OneToOneField(Tenant, models.CASCADE, null=True, related_name="job_turn")
+    # Its virtual time: how many jobs it was given, each divided by the weight of its plan.
+    turn = models.FloatField(default=0.0)
+    is_waiting = models.BooleanField(default=False)
+    is_full = models.BooleanField(default=False)  # as many of its jobs run as may at once
+    is_paused = models.BooleanField(default=False)  # by an operator
+
+    class Meta:
+        verbose_name = "turn"
+        ordering = ["turn", "owner"]
+        indexes = [
+            models.Index(
+                fields=["turn", "owner"],
+                condition=models.Q(is_waiting=True, is_full=False, is_paused=False),
+                name="job_turn_next",
+            ),
+            models.Index(fields=["turn"], name="job_turn_turn"),
+        ]
+
+    def __str__(self) -> str:
+        return self.owner
+
+
+class JobPause(models.Model):
+    """A kind of job that operators have paused: none of it begins in any tenant."""
+
+    kind = models.CharField(max_length=100, primary_key=True)
+    paused_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "paused kind"
+        ordering = ["kind"]
+
+    def __str__(self) -> str:
+        return self.kind
 
 
 class WebhookSchedule(models.Model):

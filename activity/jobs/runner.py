@@ -1,24 +1,29 @@
-"""One attempt at a job, from the claim to the end: what a worker does when a hint reaches it."""
+"""What a worker does: the jobs whose turn it is, one after the other, and one attempt at a job from the claim to the end."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from uuid import UUID
 
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 from django.utils.module_loading import import_string
 
 from activity.context import Actor, RecordingContext, recording_as
-from activity.jobs import files, lease, slots, summaries
+from activity.jobs import files, lease, shutdown, slots, summaries, turns
 from activity.jobs.errors import Cancelled, HandedBack, JobError, JobFailed, LeaseLost, Stopped
 from activity.jobs.heartbeat import Heartbeat
 from activity.jobs.kinds import kind_of
 from activity.jobs.models import Job
 from activity.jobs.run import Run
-from tenants import context
+from tenants import context, directory, metrics
+from tenants.db.handler import release_unless_active
+from tenants.errors import TenantNotFound
+from tenants.refs import CONTROL, Ref
 
 log = structlog.get_logger(__name__)
 
@@ -33,17 +38,53 @@ STALLED = (
 )
 
 
+def run_turns(seconds: float, *, call_others: Callable[[], object] = lambda: None) -> int | None:
+    """Run the jobs whose turn it is until nobody waits, or `seconds` have passed; how many, None when this worker has no room.
+
+    `call_others` is called once somebody else has jobs waiting while the first one runs here.
+    """
+    count, until = 0, time.monotonic() + seconds
+    with slots.slot() as has_slot:
+        if not has_slot:
+            return None  # those that run look for the next turn when they have ended
+        while not shutdown.is_asked_for() and (taken := turns.take()) is not None:
+            if not count and turns.is_anybody_waiting():
+                call_others()
+            _run_taken(taken)
+            count += 1
+            if time.monotonic() >= until:
+                break
+    return count
+
+
+def _run_taken(taken: turns.Taken) -> None:
+    try:
+        ref: Ref = CONTROL if taken.owner == CONTROL.id else directory.by_id(taken.owner)
+        with context.use(ref), structlog.contextvars.bound_contextvars(tenant=ref.slug):
+            release_unless_active(CONTROL.alias)  # a job may take hours
+            _had(taken.job_id)
+    except TenantNotFound:
+        log.warning("job_of_nobody", job=str(taken.job_id), tenant=taken.owner)
+    except (DatabaseError, *_AWAY) as error:  # the sweep comes back to it; the turns of others go on
+        log.warning("job_left", job=str(taken.job_id), tenant=taken.owner, error=type(error).__name__)
+
+
 def run_job(job_id: UUID) -> Job.State | None:
     """Run the job of the active tenant (or control) if it can be had. Returns the state that it was left in, None when it wasn't had."""
     with slots.slot() as has_slot:
-        if not has_slot:
-            return None  # it stays queued; whoever frees a slot, and the sweeper, hint again
-        job = lease.claim(job_id)
-        if job is None:
-            return _tell_end(job_id)
-        log.info("job_claimed", job=str(job.pk), kind=job.kind, attempt=job.attempt)
-        with structlog.contextvars.bound_contextvars(job=str(job.pk), kind=job.kind, attempt=job.attempt):
-            return _attempt(job)
+        return _had(job_id) if has_slot else None  # the sweeper comes back to it
+
+
+def _had(job_id: UUID) -> Job.State | None:
+    job = lease.claim(job_id)
+    if job is None:
+        return _tell_end(job_id)
+    log.info("job_claimed", job=str(job.pk), kind=job.kind, attempt=job.attempt)
+    started = time.monotonic()
+    with structlog.contextvars.bound_contextvars(job=str(job.pk), kind=job.kind, attempt=job.attempt):
+        state = _attempt(job)
+    metrics.JOB_RUN_TIME.labels(job.kind, state or "left").observe(time.monotonic() - started)
+    return state
 
 
 def _attempt(job: Job) -> Job.State | None:
@@ -146,6 +187,8 @@ def _tell_end(job_id: UUID) -> Job.State | None:
     if job is None:
         if summaries.remove_if_old(job_id):
             files.delete_all(job_id)
+        else:
+            summaries.put_off(context.current(), job_id)
         return None
     if job.state != Job.State.RUNNING:
         summaries.tell(job)

@@ -22,7 +22,8 @@ from tenants.ids import new_id
 
 log = structlog.get_logger(__name__)
 
-RUN: Final = "jobs.run"  # the task's name
+TURNS: Final = "jobs.turns"  # the task's name
+LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500
 
@@ -41,12 +42,16 @@ def job_start(
     params: Mapping[str, Any] | None = None,
     upload: Input | None = None,
     idempotency_key: str | None = None,
+    priority: int = 0,
 ) -> Job:
     """Start a job in the active tenant, or in control: it is durable when the current transaction commits, and runs after that.
 
-    Whoever the recording context names is its actor. With an `idempotency_key` that a job here has already, that job is returned. Raises
-    KindUnknown, ParametersInvalid, and django.db.DatabaseError.
+    Whoever the recording context names is its actor. With an `idempotency_key` that a job here has already, that job is returned.
+    Among the jobs of its tenant those of a higher `priority` (LOWEST to HIGHEST) come first. Raises KindUnknown, ParametersInvalid, and
+    django.db.DatabaseError.
     """
+    if not LOWEST <= priority <= HIGHEST:
+        raise ValueError(f"priority must be from {LOWEST} to {HIGHEST}, not {priority}.")
     found = kind_of(kind)
     if found.upload_at and upload is None:
         raise KindUnknown(f"{found.title} works on a file: send it to POST {found.upload_at}.")
@@ -57,7 +62,7 @@ def job_start(
             return former
     ref, around = context.current(), circumstances()
     job_id = new_id()
-    summaries.announce(ref, job_id, kind)
+    summaries.announce(ref, job_id, kind, priority=priority)
     job = Job(
         id=job_id,
         kind=kind,
@@ -74,7 +79,8 @@ def job_start(
         with transaction.atomic():
             job.save(force_insert=True)
             record(events.JobStarted.of(job, params=parsed, file=job.input_name or None))
-            hints.send(RUN, job_id=str(job_id))
+            transaction.on_commit(lambda: summaries.enqueue(ref, job_id))
+            hints.send_to_control(TURNS)
     except BaseException:
         files.delete_all(job_id)
         raise

@@ -1,6 +1,7 @@
 """The row of each job in control: for operators, and for the sweeper, which finds by it what no hint told of.
 
 Written before the job is, and told of what becomes of it after that has committed. Both may fail to happen: the sweeper asks the job.
+Whose turn it is to run one is said by turns.py, by what stands here.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from activity.jobs import turns
 from activity.jobs.models import Job
+from tenants import context
 from tenants.db.handler import release_unless_active
 from tenants.models import JobSummary, Tenant
 from tenants.refs import CONTROL, Ref, TenantRef
@@ -28,23 +31,36 @@ SWEEP_AT_ONCE: Final = 200
 NEVER_AFTER: Final = timedelta(hours=1)  # longer than any request's transaction lasts
 
 
-def announce(ref: Ref, job_id: UUID, kind: str) -> None:
+def announce(ref: Ref, job_id: UUID, kind: str, *, priority: int = 0) -> None:
     """Note a job that is about to be made. Raises django.db.DatabaseError: a job that nobody could find again isn't started."""
     with _control():
-        tenant_id = ref.id if isinstance(ref, TenantRef) else None
-        JobSummary.objects.create(id=job_id, tenant_id=tenant_id, kind=kind, due_at=Now() + SWEEP_AGAIN)
+        JobSummary.objects.create(
+            id=job_id, tenant_id=_tenant_of(ref), kind=kind, priority=priority, due_at=Now() + SWEEP_AGAIN
+        )
+
+
+def enqueue(ref: Ref, job_id: UUID) -> None:
+    """Let a job that has been made wait for its turn. What goes wrong is logged: the sweeper does it again."""
+    with _control(), _late(job_id):
+        JobSummary.objects.filter(pk=job_id, state=Job.State.QUEUED).update(due_at=Now())
+        turns.wait(_tenant_of(ref))
 
 
 def tell(job: Job) -> None:
-    """Bring the summary up to date with what has been committed. What goes wrong is logged: the sweeper does it again."""
+    """Bring the summary of a job of the active tenant up to date with what has been committed, and its tenant's turn with it.
+
+    What goes wrong is logged: the sweeper does it again.
+    """
+    tenant_id = _tenant_of(context.current())
     facts = {"state": job.state, "done": job.done, "error": job.error, "finished_at": job.finished_at}
     if job.state == Job.State.QUEUED:
         facts["due_at"] = Now()
-    with _control():
-        try:
-            JobSummary.objects.filter(pk=job.pk).update(**facts)
-        except DatabaseError as error:
-            log.warning("job_summary_late", job=str(job.pk), error=type(error).__name__)
+    with _control(), _late(job.pk):
+        JobSummary.objects.filter(pk=job.pk).update(**facts)
+        if job.state == Job.State.QUEUED:
+            turns.wait(tenant_id)
+        if job.state != Job.State.RUNNING:
+            turns.make_room(tenant_id)
 
 
 def remove(job_id: UUID) -> None:
@@ -60,30 +76,38 @@ def remove_if_old(job_id: UUID) -> bool:
         return bool(old.delete()[0])
 
 
-def due() -> list[tuple[UUID, str]]:
-    """Jobs to look after, with the id of their tenant (or control's), which are due again in SWEEP_AGAIN. To be called in control.
+def put_off(ref: Ref, job_id: UUID) -> None:
+    """Let a job that was announced and isn't there (yet) wait for SWEEP_AGAIN more, without taking a place among those that run."""
+    with _control(), _late(job_id):
+        JobSummary.objects.filter(pk=job_id).update(state=Job.State.QUEUED, due_at=Now() + SWEEP_AGAIN)
+        turns.make_room(_tenant_of(ref))
 
-    Jobs of tenants that aren't served wait until they are.
+
+def due() -> list[tuple[UUID, str]]:
+    """Running jobs to look after, whose lease may have passed, with the id of their tenant (or control's); due again in SWEEP_AGAIN.
+
+    To be called in control. Jobs of tenants that aren't served wait until they are.
     """
     served = Q(tenant=None) | Q(tenant__state=Tenant.State.ACTIVE)
-    found = JobSummary.objects.filter(served, finished_at=None, due_at__lte=Now()).order_by("due_at")
+    running = JobSummary.objects.filter(served, state=Job.State.RUNNING, finished_at=None)
+    found = running.filter(due_at__lte=Now()).order_by("due_at")
     rows = list(found.values_list("id", "tenant_id")[:SWEEP_AT_ONCE])
     JobSummary.objects.filter(pk__in=[job_id for job_id, _ in rows]).update(due_at=Now() + SWEEP_AGAIN)
-    return [(job_id, _owner(tenant_id)) for job_id, tenant_id in rows]
+    return [(job_id, turns.owner_of(tenant_id)) for job_id, tenant_id in rows]
 
 
-def waiting(limit: int) -> list[tuple[UUID, str]]:
-    """The jobs that have waited longest, with the id of their tenant; for a worker that has become free."""
-    with _control():
-        served = Q(tenant=None) | Q(tenant__state=Tenant.State.ACTIVE)
-        found = JobSummary.objects.filter(served, finished_at=None, state=Job.State.QUEUED).order_by("created_at", "id")
-        rows = list(found.values_list("id", "tenant_id")[:limit])
-    return [(job_id, _owner(tenant_id)) for job_id, tenant_id in rows]
+def _tenant_of(ref: Ref) -> str | None:
+    return ref.id if isinstance(ref, TenantRef) else None
 
 
-def _owner(tenant_id: UUID | None) -> str:
-    """The id that a hint names: the tenant's, or control's for a job of its own."""
-    return CONTROL.id if tenant_id is None else str(tenant_id)
+@contextmanager
+def _late(job_id: UUID) -> Iterator[None]:
+    """All of the block in one transaction, or none of it."""
+    try:
+        with transaction.atomic(using=CONTROL.alias):
+            yield
+    except DatabaseError as error:
+        log.warning("job_summary_late", job=str(job_id), error=type(error).__name__)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What carries jobs to the workers: the hint, the sweep that finds what no hint told of, and the daily upkeep."""
+"""What carries jobs to the workers: the call, the sweep that finds what no hint told of, and the daily upkeep."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ from uuid import UUID
 
 from celery import shared_task
 
-from activity.jobs import runner, services, summaries
-from activity.jobs.models import Job
+from activity.jobs import runner, services, summaries, turns
+from tenants.refs import CONTROL
 from tenants.task import TenantTask
 
 HINT_EXPIRES = 10  # seconds after which a hint of the sweep needn't arrive: the job is due again
+TURNS_FOR = 10.0  # seconds after which a worker that runs short jobs gives others of its tasks a chance
+
+
+@shared_task(base=TenantTask, name=services.TURNS, runs_in_control=True)
+def take_turns(**_: Any) -> int | None:
+    """Run the jobs whose turn it is, until nobody waits for one."""
+    count = runner.run_turns(TURNS_FOR, call_others=call_workers)
+    if count and turns.is_anybody_waiting():  # since the time is up, or in the moment in which this worker had no room
+        call_workers()
+    return count
 
 
 @shared_task(base=TenantTask, name="jobs.run")
 def run(*, job_id: str, **_: Any) -> str | None:
-    """Run a job of the tenant, if it is still to be run; then let the one that has waited longest know that there is room."""
-    state = runner.run_job(UUID(job_id))
-    if state is not None and state != Job.State.QUEUED:
-        hint(summaries.waiting(1))
-    return state
+    """Go on with a job of the tenant whose worker may have died."""
+    return runner.run_job(UUID(job_id))
 
 
 @shared_task(base=TenantTask, name="jobs.sweep", runs_in_control=True)
 def sweep(**_: Any) -> int:
-    """Hint at every job that is due: queued ones whose hint was lost, and running ones, whose lease may have passed."""
+    """Find what no hint told of: jobs that wait without a turn, and running ones, whose lease may have passed."""
+    turns.repair()
+    if turns.is_anybody_waiting():
+        call_workers()
     return hint(summaries.due())
 
 
@@ -33,6 +43,11 @@ def sweep(**_: Any) -> int:
 def prune(**_: Any) -> int:
     """Throw away old jobs of the tenant, or of control."""
     return services.jobs_prune()
+
+
+def call_workers() -> None:
+    """Tell a worker that jobs wait."""
+    take_turns.apply_async(headers={"tenant": CONTROL.id}, expires=HINT_EXPIRES, retry=False)
 
 
 def hint(jobs: list[tuple[UUID, str]]) -> int:
