@@ -299,7 +299,7 @@ OUTBOX_SERVER_FULL_MB = env.number("OUTBOX_SERVER_FULL_MB", 16384)
 
 JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
 UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_MB", 100) * 1024 * 1024
-# By plan: a tenant's turns among those whose jobs wait (a plan that isn't named has 1), and how many of its jobs may run at once (no limit).
+# By plan: a tenant's share of the turns, among those whose jobs wait, and how many of its jobs may run at once.
 JOB_WEIGHTS = env.plan_numbers("JOB_WEIGHTS", "free=1,team=2,business=4")
 JOBS_AT_ONCE = env.plan_numbers("JOBS_AT_ONCE", "free=2,team=4,business=8")
 JOBS_STARTER_CHECK = "accounts.jobs.may_still"  # whether a job's actor may still do what the job does

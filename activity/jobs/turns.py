@@ -34,10 +34,10 @@ SELECT count(*) FROM (
 ) AS running
 """
 _TAKE: Final = f"""
-UPDATE tenants_jobsummary SET state = 'running', due_at = now() + interval '{SETTLED_FOR} seconds'
+UPDATE tenants_jobsummary SET state = 'running', due_at = statement_timestamp() + interval '{SETTLED_FOR} seconds'
 WHERE id = (
     SELECT id FROM tenants_jobsummary
-    WHERE {{}} AND state = 'queued' AND due_at <= now() AND NOT EXISTS (
+    WHERE {{}} AND state = 'queued' AND due_at <= statement_timestamp() AND NOT EXISTS (
         SELECT FROM tenants_jobpause AS paused WHERE paused.kind = tenants_jobsummary.kind
     )
     ORDER BY priority DESC, created_at, id LIMIT 1
@@ -64,7 +64,7 @@ _FORGOTTEN: Final = f"""
 SELECT DISTINCT summary.tenant_id FROM tenants_jobsummary AS summary
 LEFT JOIN tenants_tenant AS tenant ON tenant.id = summary.tenant_id
 LEFT JOIN tenants_jobturn AS turn ON turn.owner = coalesce(summary.tenant_id::text, '{CONTROL.id}')
-WHERE summary.finished_at IS NULL AND summary.state = 'queued' AND summary.due_at <= now() AND turn.is_waiting IS NOT TRUE
+WHERE summary.finished_at IS NULL AND summary.state = 'queued' AND summary.due_at <= statement_timestamp() AND turn.is_waiting IS NOT TRUE
     AND (summary.tenant_id IS NULL OR tenant.state = 'active')
     AND NOT EXISTS (SELECT FROM tenants_jobpause AS paused WHERE paused.kind = summary.kind)
 LIMIT 200
