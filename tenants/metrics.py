@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Count, Min
-from django.db.models.functions import Extract, Now
+from django.db.models import Count, F, Max
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -281,11 +281,11 @@ def _job_families() -> Iterator[Metric]:
         labels=["kind"],
     )
     unfinished = JobSummary.objects.filter(finished_at=None, state__in=["queued", "running"]).order_by()
-    found = unfinished.values_list("kind", "state").annotate(Count("id"), Extract(Now() - Min("created_at"), "epoch"))
-    for kind, state, count, seconds in found:
-        (depth if state == "queued" else running).add_metric([kind], count)
-        if state == "queued":
-            oldest.add_metric([kind], max(0.0, float(seconds)))
+    for row in unfinished.values("kind", "state").annotate(count=Count("id"), longest=Max(Now() - F("created_at"))):
+        kind = [row["kind"]]
+        (depth if row["state"] == "queued" else running).add_metric(kind, row["count"])
+        if row["state"] == "queued":
+            oldest.add_metric(kind, max(0.0, row["longest"].total_seconds()))
     yield depth
     yield running
     yield oldest

@@ -62,7 +62,7 @@ def _run_taken(taken: turns.Taken) -> None:
         ref: Ref = CONTROL if taken.owner == CONTROL.id else directory.by_id(taken.owner)
         with context.use(ref), structlog.contextvars.bound_contextvars(tenant=ref.slug):
             release_unless_active(CONTROL.alias)  # a job may take hours
-            _had(taken.job_id)
+            _had(taken.job_id, is_told=True)
     except TenantNotFound:
         log.warning("job_of_nobody", job=str(taken.job_id), tenant=taken.owner)
     except (DatabaseError, *_AWAY) as error:  # the sweep comes back to it; the turns of others go on
@@ -75,10 +75,13 @@ def run_job(job_id: UUID) -> Job.State | None:
         return _had(job_id) if has_slot else None  # the sweeper comes back to it
 
 
-def _had(job_id: UUID) -> Job.State | None:
+def _had(job_id: UUID, *, is_told: bool = False) -> Job.State | None:
+    """What run_job says; `is_told`: its summary says already that it runs."""
     job = lease.claim(job_id)
     if job is None:
         return _tell_end(job_id)
+    if not is_told:
+        summaries.tell(job)
     log.info("job_claimed", job=str(job.pk), kind=job.kind, attempt=job.attempt)
     started = time.monotonic()
     with structlog.contextvars.bound_contextvars(job=str(job.pk), kind=job.kind, attempt=job.attempt):
@@ -101,7 +104,6 @@ def _attempt(job: Job) -> Job.State | None:
 
 
 def _work(job: Job) -> Job.State | None:
-    summaries.tell(job)
     run = Run(job)
     around = RecordingContext(actor=Actor(**job.actor), request_id=job.request_id or None, source="job")
     try:

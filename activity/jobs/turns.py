@@ -28,26 +28,32 @@ WHERE turn.is_waiting AND NOT turn.is_full AND NOT turn.is_paused
 ORDER BY turn.turn, turn.owner LIMIT 1
 FOR UPDATE OF turn {}
 """
-_RUNNING: Final = """
-SELECT count(*) FROM (
-    SELECT FROM tenants_jobsummary WHERE {} AND state = 'running' LIMIT %(limit)s
-) AS running
-"""
+# A statement of its own, so that it sees what was queued until the turn was locked: else a job that came meanwhile would be overlooked.
 _TAKE: Final = f"""
-UPDATE tenants_jobsummary SET state = 'running', due_at = statement_timestamp() + interval '{SETTLED_FOR} seconds'
-WHERE id = (
-    SELECT id FROM tenants_jobsummary
-    WHERE {{}} AND state = 'queued' AND due_at <= statement_timestamp() AND NOT EXISTS (
-        SELECT FROM tenants_jobpause AS paused WHERE paused.kind = tenants_jobsummary.kind
+WITH room AS (
+    SELECT %(limit)s::int IS NULL OR %(limit)s > (
+        SELECT count(*) FROM (SELECT FROM tenants_jobsummary WHERE {{0}} AND state = 'running' LIMIT %(limit)s) AS running
+    ) AS is_free
+), taken AS (
+    UPDATE tenants_jobsummary SET state = 'running', due_at = statement_timestamp() + interval '{SETTLED_FOR} seconds'
+    WHERE (SELECT is_free FROM room) AND id = (
+        SELECT id FROM tenants_jobsummary
+        WHERE {{0}} AND state = 'queued' AND due_at <= statement_timestamp() AND NOT EXISTS (
+            SELECT FROM tenants_jobpause AS paused WHERE paused.kind = tenants_jobsummary.kind
+        )
+        ORDER BY priority DESC, created_at, id LIMIT 1
+        FOR UPDATE SKIP LOCKED
     )
-    ORDER BY priority DESC, created_at, id LIMIT 1
-    FOR UPDATE SKIP LOCKED
+    RETURNING id
+), advanced AS (
+    UPDATE tenants_jobturn SET is_full = NOT room.is_free,
+        is_waiting = NOT room.is_free OR EXISTS (SELECT FROM taken),
+        turn = turn + CASE WHEN EXISTS (SELECT FROM taken) THEN 1.0 / %(weight)s ELSE 0.0 END
+    FROM room WHERE owner = %(owner)s
 )
-RETURNING id
+SELECT id FROM taken
 """  # noqa: S608  constants alone
-_ADVANCE: Final = "UPDATE tenants_jobturn SET turn = turn + 1.0 / %(weight)s WHERE owner = %(owner)s"
 _CLOSE: Final = "UPDATE tenants_jobturn SET is_waiting = false WHERE owner = %(owner)s"
-_FILL: Final = "UPDATE tenants_jobturn SET is_full = true WHERE owner = %(owner)s"
 # Written even when it changes nothing: it waits for who is looking at the turn, who might have counted the job that has just ended.
 _MAKE_ROOM: Final = "UPDATE tenants_jobturn SET is_full = false WHERE owner = %(owner)s"
 _WAIT: Final = """
@@ -91,20 +97,18 @@ def take() -> Taken | None:
                 return None
             owner, tenant_id, plan, state = found
             whose = "tenant_id IS NULL" if tenant_id is None else "tenant_id = %(tenant)s"
-            facts = {"owner": owner, "tenant": tenant_id, "weight": settings.JOB_WEIGHTS.get(plan, 1) or 1}
+            facts = {
+                "owner": owner,
+                "tenant": tenant_id,
+                "limit": settings.JOBS_AT_ONCE.get(plan),
+                "weight": settings.JOB_WEIGHTS.get(plan) or 1,
+            }
             if tenant_id is not None and state != Tenant.State.ACTIVE:
                 _run(_CLOSE, facts)  # the sweep asks for it again once it is served
                 continue
-            limit = settings.JOBS_AT_ONCE.get(plan)
-            if limit is not None and _one(_RUNNING.format(whose), {**facts, "limit": limit}) == (limit,):
-                _run(_FILL, facts)
-                continue
             taken = _one(_TAKE.format(whose), facts)
-            if taken is None:
-                _run(_CLOSE, facts)
-                continue
-            _run(_ADVANCE, facts)
-            return Taken(taken[0], owner)
+            if taken is not None:
+                return Taken(taken[0], owner)
 
 
 def wait(tenant_id: UUID | str | None) -> None:

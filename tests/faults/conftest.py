@@ -16,7 +16,8 @@ from django.db import connection
 from accounts.models import ImportedRow, User
 from activity.jobs.models import Job
 from activity.models import OutboxEvent
-from tenants.context import use_tenant
+from tenants.context import use_control, use_tenant
+from tenants.models import JobSummary, JobTurn
 from tenants.refs import TenantRef
 from tests.notes.models import Note
 from tests.operations.processes import ROOT
@@ -39,3 +40,6 @@ def acme_entered(committed_tenant: TenantRef, django_db_blocker: Any) -> Iterato
         tables = [model._meta.db_table for model in (OutboxEvent, Note, Job, ImportedRow, User)]
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+        with use_control():  # what is left there would have turns
+            JobSummary.objects.all().delete()
+            JobTurn.objects.all().delete()

@@ -8,9 +8,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from activity.jobs import turns
 from tenants import admin_pools
 from tenants.context import use_control, use_tenant
-from tenants.models import Server, Tenant
+from tenants.ids import new_id
+from tenants.models import JobSummary, JobTurn, Server, Tenant
 from tenants.refs import TenantRef
 
 PASSWORD = "a long enough passphrase"
@@ -21,6 +23,10 @@ PAGES = [
     "/admin/tenants/tenant/?q=acm&state__exact=active",
     "/admin/tenants/server/",
     "/admin/tenants/domain/",
+    "/admin/tenants/jobsummary/",
+    "/admin/tenants/jobturn/",
+    "/admin/tenants/jobpause/",
+    "/admin/tenants/jobpause/add/",
     "/admin/tenants/domain/add/",
     "/admin/accounts/user/",
     "/admin/accounts/user/add/",
@@ -157,3 +163,33 @@ def test_an_ordinary_user_of_control_is_no_operator(tenants: dict[str, TenantRef
     answer = client.post("/admin/login/", {"username": "someone@example.com", "password": PASSWORD})
     assert answer.status_code == 200
     assert client.get("/admin/").status_code == 302
+
+
+def test_an_operator_pauses_and_resumes_an_organisation_and_a_kind(client: Client, acme: TenantRef) -> None:
+    with use_control():
+        JobTurn.objects.all().delete()
+        turns.wait(acme.id)
+        summary = JobSummary.objects.create(id=new_id(), tenant_id=acme.id, kind="members.export")
+    text = client.get("/admin/tenants/jobturn/").content.decode()
+    assert "waits for its turn" in text
+    for action, paused, words in (("pause", True, "What runs goes on."), ("resume", False, "go on within seconds")):
+        answer = client.post("/admin/tenants/jobturn/", {"action": action, "_selected_action": acme.id}, follow=True)
+        assert words in answer.content.decode()
+        with use_control():
+            assert JobTurn.objects.get(pk=acme.id).is_paused is paused
+    answer = client.post("/admin/tenants/jobpause/add/", {"kind": "members.export"}, follow=True)
+    assert "Export of members" in answer.content.decode() or "members.export" in answer.content.decode()
+    with use_control():
+        assert turns.take() is None
+    answer = client.post("/admin/tenants/jobpause/members.export/delete/", {"post": "yes"}, follow=True)
+    assert answer.status_code == 200
+    with use_control():
+        turns.repair()
+        taken = turns.take()
+    assert taken is not None
+    assert taken.job_id == summary.pk
+
+
+def test_a_kind_that_is_not_there_can_not_be_paused(client: Client) -> None:
+    answer = client.post("/admin/tenants/jobpause/add/", {"kind": "no.such"})
+    assert "is not one of the available choices" in answer.content.decode()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import httpx
+from django.db.models.functions import Now
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenants import metrics
+from tenants.context import use_control
+from tenants.ids import new_id
+from tenants.models import JobSummary
+from tenants.refs import TenantRef
 from tests.operations.conftest import Start
 from tests.operations.processes import FrontEnd
 from tests.system import wait_for
@@ -61,6 +69,7 @@ def test_it_tells_of_parts_replicas_pools_queue_tenants_and_processes(fronts: di
     (lag,) = values(answer, "tenantry_replica_lag_bytes")
     assert lag >= 0
     assert values(answer, "tenantry_queue_depth", queue="tenantry")[0] >= 0
+    assert values(answer, "tenantry_tenants_waiting_for_a_turn")[0] >= 0
     assert values(answer, "tenantry_tenants", state="active")[0] >= 2
     assert sum(values(answer, "tenantry_pool_size", process="web")) >= 1
     assert sum(values(answer, "tenantry_pool_requests_num_total", process="web")) >= 1
@@ -87,3 +96,21 @@ def test_statements_are_counted_by_plan(fronts: dict[str, FrontEnd]) -> None:
     # A process notes its numbers when it is asked, and either may be.
     wait_for(lambda: told() >= before + 8, what="the statements of both processes")
     assert values(web.get("/metrics"), "tenantry_statement_seconds_total", process="web", plan="free")[0] > 0
+
+
+def test_jobs_that_wait_and_run_are_counted_by_kind(tenants: dict[str, TenantRef]) -> None:
+    with use_control():
+        for state, minutes in (("queued", 5), ("queued", 1), ("running", 9), ("succeeded", 20)):
+            JobSummary.objects.create(
+                id=new_id(), kind="tests.counted", state=state, finished_at=Now() if state == "succeeded" else None
+            )
+            newest = JobSummary.objects.order_by("-id")[:1].values("id")
+            JobSummary.objects.filter(pk__in=newest).update(created_at=Now() - timedelta(minutes=minutes))
+        found = {
+            (family.name, sample.labels.get("kind")): sample.value
+            for family in metrics._job_families()
+            for sample in family.samples
+        }
+    assert found["tenantry_jobs_waiting", "tests.counted"] == 2
+    assert found["tenantry_jobs_running", "tests.counted"] == 1
+    assert 300 <= found["tenantry_job_oldest_wait_seconds", "tests.counted"] < 330
