@@ -67,7 +67,7 @@ class JobTurnAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         """Whoever may change turns, though nobody does so by hand."""
-        return cast(Any, request.user).has_perm("tenants.change_jobturn")
+        return bool(cast(Any, request.user).has_perm("tenants.change_jobturn"))
 
     @admin.display(description="organisation", ordering="tenant__slug")
     def organisation(self, turn: JobTurn) -> str:
