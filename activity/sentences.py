@@ -39,6 +39,7 @@ SENTENCES: Final = {
     "job.started": "{actor} started the job {kind}",
     "job.succeeded": "The job {kind} succeeded",
     "job.failed": "The job {kind} failed",
+    "job.retried": "{actor} had the job {kind} tried again",
     "job.cancelled": "{actor} cancelled the job {kind}",
     "activity.retention_changed": "{actor} changed for how long events are kept",
 }

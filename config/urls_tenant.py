@@ -56,6 +56,7 @@ urlpatterns = [
     path("activity/export", write_access("jobs.write")(jobs.activity_export), name="activity_export"),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
+    path("jobs/<uuid:job_id>/retry", write_access("jobs.write")(jobs.job_retry), name="job_retry"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),
     path("webhooks", read_access("webhooks.read")(webhooks.webhook_list), name="webhook_list"),
     path("webhooks/create", write_access("webhooks.write")(webhooks.webhook_create), name="webhook_create"),

@@ -48,6 +48,15 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
     return JobOut.of(services.job_cancel(job=job))
 
 
+@router.post("/jobs/{uuid:job_id}/retry", response={202: JobOut}, summary="Try a failed job again")
+def job_retry(request: HttpRequest, job_id: UUID) -> Status[dict[str, Any]]:
+    """It goes on from where it was. 409 for a job that hasn't failed."""
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.write")
+    caller(request).require(verb_of(job.kind))
+    return Status(202, JobOut.of(services.job_retry(job=job)))
+
+
 @router.get("/jobs/{uuid:job_id}/result", response={200: None}, summary="The file that a job made")
 def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
     job = selectors.job_get(job_id)

@@ -5,6 +5,7 @@ JobError
 ├── ParametersInvalid       a kind's parameters can't be accepted
 ├── JobNotFound             no such job here
 ├── JobFinished             what was asked is for a job that hasn't ended
+├── JobNotFailed            what was asked is for a job that has failed
 ├── UploadRefused           what was sent can't be taken as the job's file
 └── JobFailed               raised by a kind: the job can't be done, and its sentence says why
 
@@ -63,6 +64,16 @@ class JobFinished(JobError):
 
     def __init__(self, state: str) -> None:
         super().__init__(f"This job has {state} already; there is nothing left to cancel.")
+        self.state = state
+
+
+class JobNotFailed(JobError):
+    """Raised when a job that hasn't failed is to be tried again."""
+
+    status = 409
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"Only a job that has failed can be tried again; this one is {state}.")
         self.state = state
 
 

@@ -27,6 +27,14 @@ class JobStarted(JobEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobRetried(JobEvent):
+    """Somebody has a failed job tried again, from where it was."""
+
+    action: ClassVar[str] = "job.retried"
+    done: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobEnded(JobEvent):
     done: int
     counts: dict[str, int]
@@ -41,6 +49,7 @@ class JobSucceeded(JobEnded):
 class JobFailed(JobEnded):
     action: ClassVar[str] = "job.failed"
     error: str
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

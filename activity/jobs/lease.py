@@ -107,8 +107,12 @@ def release(job: Job, *, blameless: bool) -> bool:
     return bool(given)
 
 
-def finish(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", "")) -> Job:
+def finish(
+    job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", ""), quarantined: bool = False
+) -> Job:
     """End the job, with its one event, in one transaction. `result`: the file's name in storage, and what people call it.
+
+    `quarantined`: it is set aside, since its attempts made no progress.
 
     Raises LeaseLost, and Cancelled when a success comes too late: then the job is still this attempt's, to be ended as cancelled.
     """
@@ -118,7 +122,13 @@ def finish(job: Job, state: Job.State, *, error: str = "", result: tuple[str, st
             own = own.filter(cancelled_by__isnull=True)
         file, name = result
         ended = own.update(
-            state=state, finished_at=Now(), lease_until=None, error=error, result_file=file, result_name=name
+            state=state,
+            finished_at=Now(),
+            lease_until=None,
+            error=error,
+            result_file=file,
+            result_name=name,
+            quarantined_at=Now() if quarantined else None,
         )
         if not ended:
             if _own(job).exists():
@@ -133,7 +143,7 @@ def record_end(job: Job) -> None:
     """Record the event of a job that has just ended, inside the transaction that ended it. Its actor is who cancelled it, or started it."""
     facts: dict[str, Any] = {"done": job.done, "counts": job.counts, "file": job.result_name or job.input_name or None}
     if job.state == Job.State.FAILED:
-        facts["error"] = job.error
+        facts |= {"error": job.error, "quarantined": job.is_quarantined}
     actor = Actor(**(job.cancelled_by if job.state == Job.State.CANCELLED and job.cancelled_by else job.actor))
     around = RecordingContext(actor=actor, request_id=job.request_id or None, source="job")
     with recording_as(around):

@@ -45,6 +45,8 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     stalls = models.PositiveSmallIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
+    # Set aside, after attempts that made no progress: `error` says why, and somebody may retry it by hand.
+    quarantined_at = models.DateTimeField(null=True)
     cancelled_by = models.JSONField(null=True)
 
     # Who started it, for the events: type, id and name; in which request, from where.
@@ -75,6 +77,11 @@ class Job(models.Model):
     def is_finished(self) -> bool:
         """Whether it has ended, well or not."""
         return self.state not in Job.UNFINISHED
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it was set aside because its attempts made no progress."""
+        return self.quarantined_at is not None
 
     @property
     def is_cancelling(self) -> bool:

@@ -34,7 +34,7 @@ NO_LONGER_ALLOWED = "Whoever started it may no longer do this, so it was not don
 UNEXPECTED = "Something went wrong that was not foreseen. Operators find it in the log by the job's id."
 STALLED = (
     f"It was started {lease.MAX_STALLS} times in a row without any progress, because its worker died or lost the database each time; "
-    "it is not tried again."
+    "it was set aside. Retry it once the reason is mended: it goes on from where it was."
 )
 
 
@@ -96,7 +96,8 @@ def _attempt(job: Job) -> Job.State | None:
         if job.cancelled_by is not None:
             return _end(job, Job.State.CANCELLED)
         if job.stalls > lease.MAX_STALLS:
-            return _end(job, Job.State.FAILED, error=STALLED)
+            log.warning("job_quarantined", attempts=lease.MAX_STALLS)
+            return _end(job, Job.State.FAILED, error=STALLED, quarantined=True)
         return _work(job)
     except LeaseLost:
         log.warning("job_lease_lost")
@@ -168,9 +169,11 @@ def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
     return Job.State.QUEUED
 
 
-def _end(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", "")) -> Job.State:
+def _end(
+    job: Job, state: Job.State, *, error: str = "", result: tuple[str, str] = ("", ""), quarantined: bool = False
+) -> Job.State:
     try:
-        ended = lease.finish(job, state, error=error, result=result)
+        ended = lease.finish(job, state, error=error, result=result, quarantined=quarantined)
     except Cancelled:  # in the moment in which it succeeded
         files.delete(result[0])
         ended = lease.finish(job, Job.State.CANCELLED)
@@ -178,7 +181,8 @@ def _end(job: Job, state: Job.State, *, error: str = "", result: tuple[str, str]
         files.delete(result[0])
         raise
     summaries.tell(ended)
-    files.delete(ended.input_file, *files.parts_of(ended))
+    if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
+        files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)
     return Job.State(ended.state)
 

@@ -37,6 +37,9 @@ class JobOut(Schema):
     total: int | None = Field(description="Rows in all; null while that isn't known.")
     counts: dict[str, int] = Field(description="What was done, by kind of thing, such as created and refused rows.")
     error: str | None
+    quarantined: bool = Field(
+        description="Whether it was set aside because its attempts made no progress; see `error`."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -56,6 +59,7 @@ class JobOut(Schema):
             "total": job.total,
             "counts": job.counts,
             "error": job.error or None,
+            "quarantined": job.is_quarantined,
             "created_at": job.created_at,
             "started_at": job.started_at,
             "finished_at": job.finished_at,

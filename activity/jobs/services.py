@@ -1,4 +1,4 @@
-"""What people and programs do with jobs: start and cancel."""
+"""What people and programs do with jobs: start, cancel and retry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from activity.context import circumstances
 from activity.jobs import events, files, lease, summaries
-from activity.jobs.errors import JobFinished, KindUnknown
+from activity.jobs.errors import JobFinished, JobNotFailed, KindUnknown
 from activity.jobs.kinds import kind_of
 from activity.jobs.models import Job
 from activity.outbox import record
@@ -108,6 +108,25 @@ def job_cancel(*, job: Job) -> Job:
     if is_waiting:
         summaries.tell(job)
         files.delete(job.input_file)
+    return job
+
+
+def job_retry(*, job: Job) -> Job:
+    """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
+
+    It runs with the rights of whoever started it. Raises JobNotFailed.
+    """
+    with transaction.atomic():
+        job = Job.objects.select_for_update().get(pk=job.pk)
+        if job.state != Job.State.FAILED:
+            raise JobNotFailed(job.state)
+        Job.objects.filter(pk=job.pk).update(
+            state=Job.State.QUEUED, finished_at=None, error="", stalls=0, quarantined_at=None, cancelled_by=None
+        )
+        job = Job.objects.get(pk=job.pk)
+        record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
+        transaction.on_commit(lambda: summaries.tell(job))
+        hints.send_to_control(TURNS)
     return job
 
 

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from activity.jobs import selectors, services
-from activity.jobs.errors import JobFinished, JobNotFound, ParametersInvalid
+from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, ParametersInvalid
 from activity.jobs.kinds import all_kinds, find_kind, verb_of
 from activity.jobs.log_export import EXPORT, EXPORT_PARAMS
 from activity.jobs.models import Job
@@ -63,6 +63,18 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     try:
         services.job_cancel(job=job)
     except JobFinished as refusal:
+        messages.info(request, refusal.message)
+    return redirect("job_detail", job_id)
+
+
+def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Try a failed job again."""
+    job = _get(job_id)
+    if not _may(request, job):
+        raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
+    try:
+        services.job_retry(job=job)
+    except JobNotFailed as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
 

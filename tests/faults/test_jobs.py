@@ -109,13 +109,14 @@ def test_cancel_acts_within_two_seconds(acme_entered: TenantRef, tmp_path: Path)
     assert events_of(job, "job.cancelled") == 1
 
 
-def test_a_job_whose_process_dies_each_time_is_given_up(acme_entered: TenantRef, tmp_path: Path) -> None:
-    """Three attempts without progress, and then a sentence; others run meanwhile."""
+def test_a_job_whose_process_dies_each_time_is_set_aside(acme_entered: TenantRef, tmp_path: Path) -> None:
+    """Scenario 24: three attempts without progress, and then a sentence; others run."""
     dying = job_start(kind="notes.die")
     with worker(tmp_path / "worker"):
         dying = wait_until(dying, lambda it: it.is_finished, timeout=120)
         other = wait_until(start(3), lambda it: it.is_finished)
     assert dying.state == "failed"
     assert "started 3 times" in dying.error
+    assert dying.is_quarantined
     assert dying.attempt == 4  # the last claim only said so
     check(other)
