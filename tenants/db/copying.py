@@ -40,6 +40,20 @@ def _rows(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> It
         connection._pool.putconn(connection)  # type: ignore[union-attr]  # the pool that lent it
 
 
+def counted_blocks(rows: Iterator[bytes], size: int = 256 * 1024) -> Iterator[tuple[bytes, int]]:
+    """The rows joined to blocks of about `size` bytes, each with how many rows it has: for files, which are written in few large pieces."""
+    block: list[bytes] = []
+    length = 0
+    for row in rows:
+        block.append(row)
+        length += len(row)
+        if length >= size:
+            yield b"".join(block), len(block)
+            block, length = [], 0
+    if block:
+        yield b"".join(block), len(block)
+
+
 def in_blocks(rows: Iterator[bytes], size: int = 64 * 1024) -> Iterator[bytes]:
     """The rows joined to blocks of about `size` bytes, which a socket takes more willingly."""
     block: list[bytes] = []
