@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from accounts.exports import member_rows
+from accounts.exports import member_blocks
 from accounts.models import Invitation
 from activity.archive.parts import Entry, ndjson
-from tenants.db.copying import in_blocks
 
 
 def members_part() -> Iterator[Entry]:
     """Members, as their export writes them."""
-    yield Entry("members.ndjson", in_blocks(member_rows("ndjson")))
+    yield Entry("members.ndjson", (block for block, _ in member_blocks("ndjson")))
 
 
 def invitations_part() -> Iterator[Entry]:

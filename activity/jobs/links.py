@@ -46,7 +46,7 @@ def link_make(*, job: Job, seconds: int | None = None) -> Link:
     expires_at = datetime.fromtimestamp(expires, UTC)
     with transaction.atomic():
         record(FileLinked.of(job, file=job.result_name, expires_at=expires_at.isoformat()))
-    query = urlencode({"expires": expires, "signature": _signature(job, expires)})
+    query = urlencode({"expires": str(expires), "signature": _signature(job, expires)})
     return Link(f"/jobs/{job.pk}/file?{query}", expires_at)
 
 

