@@ -172,11 +172,11 @@ def test_memory_of_an_export(lasting_tenant: LastingTenant) -> None:  # noqa: F8
     check_growth(lasting_tenant(), MOST)
 
 
-def test_memory_of_an_export_at_60_000_rows(lasting_tenant: LastingTenant) -> None:  # noqa: F811
+def test_memory_of_an_export_at_40_000_rows(lasting_tenant: LastingTenant) -> None:  # noqa: F811
     """The same, small enough for every run."""
     ref = lasting_tenant()
     fill(ref, 1, 10_000)
     small = peak(ref, "csv,ndjson,xlsx")
-    fill(ref, 10_001, 60_000)
+    fill(ref, 10_001, 40_000)
     large = peak(ref, "csv,ndjson,xlsx")
     assert large - small <= 32
