@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from accounts import exports, imports
+from accounts import archive, exports, imports
 from accounts.models import User
 from accounts.roles import verbs_of_role
+from activity.archive.parts import archive_part
 from activity.context import Actor
 from activity.jobs.kinds import job_kind
 
@@ -23,6 +24,10 @@ job_kind(
 job_kind(exports.KIND, title="Export of members", verb="members.read", params=exports.ExportParams)(
     exports.members_export
 )
+
+
+archive_part("members")(archive.members_part)
+archive_part("invitations")(archive.invitations_part)
 
 
 def may_still(actor: Actor, verb: str) -> bool:

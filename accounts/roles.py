@@ -33,7 +33,8 @@ WRITES: Final = frozenset(
         "profile.write",
     }
 )
-VERBS: Final = READS | WRITES
+# All of the organisation in one file: more than reading, so neither the scope `read` nor `write` has it.
+VERBS: Final = READS | WRITES | {"tenant.archive"}
 
 # An invitation's address is somebody's, and a webhook's may hold a secret.
 _SHARED_READS = READS - {"invitations.read", "webhooks.read"}

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "activity",
     "activity.jobs",
     "activity.proof",
+    "activity.archive",
     "activity.erasure",
     "activity.webhooks",
     "accounts",
@@ -302,6 +303,11 @@ UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_MB", 100) * 1024 * 1024
 # By plan: a tenant's share of the turns, among those whose jobs wait, and how many of its jobs may run at once.
 JOB_WEIGHTS = env.plan_numbers("JOB_WEIGHTS", "free=1,team=2,business=4")
 JOBS_AT_ONCE = env.plan_numbers("JOBS_AT_ONCE", "free=2,team=4,business=8")
+# By plan: days for which a job's file is kept (never longer than its job, 30), and MiB of such files in all; the oldest go first.
+JOB_FILES_DAYS = env.plan_numbers("JOB_FILES_DAYS", "free=7,team=30,business=30")
+JOB_FILES_MB = env.plan_numbers("JOB_FILES_MB", "free=1024,team=10240,business=102400")
+# Minutes for which a signed link holds unless more is asked for; at most 7 days.
+FILE_LINK_MINUTES = env.number("FILE_LINK_MINUTES", 15)
 JOBS_STARTER_CHECK = "accounts.jobs.may_still"  # whether a job's actor may still do what the job does
 ERASURE_SUBJECTS = "accounts.erasure.subjects_of"  # whether somebody may be erased, and all that is theirs
 DOWNLOAD_TIMEOUT = 15 * 60 * 1000  # milliseconds that a streamed download, or a job's export, may take in Postgres

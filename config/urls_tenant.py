@@ -12,6 +12,8 @@ from accounts.access import read_access, write_access
 from accounts.views import dashboard, members, outbox, settings, sign_in, tokens, transfers
 from activity import search_views as searches
 from activity import views as activity
+from activity.archive import views as archive
+from activity.jobs import file_views as job_files
 from activity.jobs import views as jobs
 from activity.proof import views as proof
 from activity.webhooks import views as webhooks
@@ -58,6 +60,10 @@ urlpatterns = [
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/retry", write_access("jobs.write")(jobs.job_retry), name="job_retry"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),
+    path("jobs/<uuid:job_id>/link", write_access("jobs.write")(job_files.job_link), name="job_link"),
+    path(
+        "jobs/<uuid:job_id>/file", job_files.job_file, name="job_file"
+    ),  # who comes with a signed link needs no session
     path("webhooks", read_access("webhooks.read")(webhooks.webhook_list), name="webhook_list"),
     path("webhooks/create", write_access("webhooks.write")(webhooks.webhook_create), name="webhook_create"),
     path("webhooks/<uuid:webhook_id>", read_access("webhooks.read")(webhooks.webhook_detail), name="webhook_detail"),
@@ -81,6 +87,7 @@ urlpatterns = [
     path("tokens/<uuid:token_id>/revoke", tokens.token_revoke, name="token_revoke"),
     path("settings", settings.settings, name="settings"),
     path("settings/organisation", settings.organisation_update, name="organisation_update"),
+    path("settings/archive", write_access("tenant.archive")(archive.archive_start), name="archive_start"),
     path("settings/profile", settings.profile_update, name="profile_update"),
     path("settings/erase", settings.person_erase, name="person_erase"),
     path("settings/password", settings.password_update, name="password_update"),

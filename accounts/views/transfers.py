@@ -35,8 +35,8 @@ def members_import_start(request: MemberRequest) -> HttpResponse:
 def members_export(request: MemberRequest) -> HttpResponse:
     """Start an export; the filter of the list goes along."""
     params = {"format": request.POST.get("format", "csv"), "q": request.POST.get("q", "").strip()[:200]}
-    if params["format"] not in get_args(exports.Format):
-        messages.error(request, "Choose CSV or NDJSON.")
+    if params["format"] not in get_args(exports.FileFormat):
+        messages.error(request, "Choose CSV, NDJSON or XLSX.")
         return redirect("member_list")
     try:
         job = job_start(kind=exports.KIND, params=params)

@@ -10,10 +10,10 @@ from django.http.response import HttpResponseBase
 from ninja import Query, Router, Status
 
 from activity.api import caller
-from activity.jobs import selectors, services
+from activity.jobs import links, selectors, services
 from activity.jobs.downloads import report_response, result_response
 from activity.jobs.kinds import kind_of, verb_of
-from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut
+from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut, LinkIn, LinkOut
 
 router = Router(tags=["Jobs"])
 
@@ -63,6 +63,18 @@ def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
     caller(request).require("jobs.read")
     caller(request).require(verb_of(job.kind))
     return result_response(job)
+
+
+@router.post(
+    "/jobs/{uuid:job_id}/link", response=LinkOut, summary="A signed link to the file, for use without signing in"
+)
+def job_link(request: HttpRequest, job_id: UUID, body: LinkIn | None = None) -> dict[str, Any]:
+    """Whoever has it downloads the file until it expires: it is a secret. It ends early when the file is removed."""
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.write")
+    caller(request).require(verb_of(job.kind))
+    link = links.link_make(job=job, seconds=None if body is None else body.expires_in)
+    return {"url": request.build_absolute_uri(link.path), "expires_at": link.expires_at}
 
 
 @router.get("/jobs/{uuid:job_id}/report", response={200: None}, summary="The rows that a job didn't take (CSV)")

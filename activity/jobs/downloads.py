@@ -20,6 +20,8 @@ CONTENT_TYPES: Final = {
     ".csv": "text/csv; charset=utf-8",
     ".ndjson": "application/x-ndjson",
     ".json": "application/json",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".zip": "application/zip",
 }
 
 _REPORT: Final = f"""

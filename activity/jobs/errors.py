@@ -4,6 +4,7 @@ JobError
 ├── KindUnknown             no kind of job has this name
 ├── ParametersInvalid       a kind's parameters can't be accepted
 ├── JobNotFound             no such job here
+├── LinkInvalid             a signed link to a file is not one of this tenant's, or has expired
 ├── JobFinished             what was asked is for a job that hasn't ended
 ├── JobNotFailed            what was asked is for a job that has failed
 ├── UploadRefused           what was sent can't be taken as the job's file
@@ -55,6 +56,14 @@ class JobNotFound(JobError):
 
     def __init__(self, what: str = "job") -> None:
         super().__init__(f"There is no such {what}.")
+
+
+class LinkInvalid(JobError):
+    """Raised when a signed link leads nowhere: it was altered, or is of another tenant (404), or its time is over (410)."""
+
+    def __init__(self, sentence: str, *, status: int = 404) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class JobFinished(JobError):

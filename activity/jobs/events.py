@@ -35,6 +35,14 @@ class JobRetried(JobEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileLinked(JobEvent):
+    """Somebody made a link by which whoever has it downloads the job's file without signing in."""
+
+    action: ClassVar[str] = "job.file_linked"
+    expires_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobEnded(JobEvent):
     done: int
     counts: dict[str, int]

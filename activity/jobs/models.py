@@ -59,6 +59,8 @@ class Job(models.Model):
     input_name = models.CharField(max_length=200, blank=True)
     result_file = models.CharField(max_length=200, blank=True)
     result_name = models.CharField(max_length=200, blank=True)
+    # When the result was removed before its job: for its age, or to keep below the quota. Its name stays, to be told.
+    result_removed_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)

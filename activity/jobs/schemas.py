@@ -9,6 +9,7 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
+from activity.jobs import links
 from activity.jobs.kinds import find_kind
 from activity.jobs.models import Job
 
@@ -44,6 +45,9 @@ class JobOut(Schema):
     started_at: datetime | None
     finished_at: datetime | None
     result_url: str | None = Field(description="Where the file that it made is; null when there is none (yet).")
+    result_removed_at: datetime | None = Field(
+        description="When its file was removed, for its age or the plan's quota."
+    )
     report_url: str | None = Field(description="Where the rows that weren't taken are named with reasons (CSV).")
 
     @staticmethod
@@ -64,8 +68,25 @@ class JobOut(Schema):
             "started_at": job.started_at,
             "finished_at": job.finished_at,
             "result_url": f"{path}/result" if job.result_file else None,
+            "result_removed_at": job.result_removed_at,
             "report_url": f"{path}/report" if kind is not None and kind.has_report else None,
         }
+
+
+class LinkIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    expires_in: int | None = Field(
+        None,
+        ge=links.SHORTEST,
+        le=links.LONGEST,
+        description="Seconds for which it holds, at most 7 days; 15 minutes by default.",
+    )
+
+
+class LinkOut(Schema):
+    url: str = Field(description="A secret: who has it has the file.")
+    expires_at: datetime
 
 
 class JobPageOut(Schema):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from activity.jobs import runner, services, summaries, turns
+from activity.jobs import cleanup, runner, services, summaries, turns
 from tenants.refs import CONTROL
 from tenants.task import TenantTask
 
@@ -41,8 +41,8 @@ def sweep(**_: Any) -> int:
 
 @shared_task(base=TenantTask, name="jobs.prune")
 def prune(**_: Any) -> int:
-    """Throw away old jobs of the tenant, or of control."""
-    return services.jobs_prune()
+    """Throw away old jobs of the tenant, or of control, and files of jobs that are too old or too much."""
+    return services.jobs_prune() + cleanup.results_prune()
 
 
 def call_workers() -> None:

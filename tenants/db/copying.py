@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.db import connections
+from psycopg import Copy
 
 from tenants.db.base import DatabaseWrapper
 
@@ -18,12 +20,47 @@ def copy_rows(statement: str, params: Sequence[Any] = (), *, alias: str = "defau
     need be active only when this is called. Postgres ends it after settings.DOWNLOAD_TIMEOUT milliseconds, however slowly it is read:
     then psycopg.errors.QueryCanceled is raised. Values are quoted by psycopg: COPY itself takes no parameters.
     """
+    return _rows(_wrapper(alias), statement, params)
+
+
+def copy_blocks(
+    statement: str, params: Sequence[Any] = (), *, alias: str = "default", size: int = 256 * 1024
+) -> Iterator[tuple[bytes, int]]:
+    """The same for files: the rows joined to blocks of about `size` bytes, each with how many rows it has.
+
+    Each row is copied and let go before the next one is read: libpq then needs no new memory for it. A list of rows, joined, takes three
+    times as long.
+    """
+    return _blocks(_wrapper(alias), statement, params, size)
+
+
+def _wrapper(alias: str) -> DatabaseWrapper:
     wrapper = connections[alias]
     assert isinstance(wrapper, DatabaseWrapper)
-    return _rows(wrapper, statement, params)
+    return wrapper
 
 
 def _rows(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> Iterator[bytes]:
+    with _copying(wrapper, statement, params) as copy:
+        for row in copy:
+            yield bytes(row)
+
+
+def _blocks(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any], size: int) -> Iterator[tuple[bytes, int]]:
+    block, count = bytearray(), 0
+    with _copying(wrapper, statement, params) as copy:
+        for row in copy:
+            block += row
+            count += 1
+            if len(block) >= size:
+                yield bytes(block), count
+                block, count = bytearray(), 0
+    if block:
+        yield bytes(block), count
+
+
+@contextmanager
+def _copying(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> Iterator[Copy]:
     connection = wrapper.pool.getconn()
     try:
         with connection.transaction():
@@ -34,8 +71,7 @@ def _rows(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> It
                 f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
             )
             with connection.cursor() as cursor, cursor.copy(statement, params) as copy:
-                for row in copy:
-                    yield bytes(row)
+                yield copy
     finally:
         connection._pool.putconn(connection)  # type: ignore[union-attr]  # the pool that lent it
 

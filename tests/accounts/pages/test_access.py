@@ -32,6 +32,8 @@ WRITABLE = {
     f"/webhooks/{NOBODY}/deliveries/{NOBODY}/resend": {"owner", "admin"},
     "/tokens/create": {"owner", "admin", "member"},
     f"/tokens/{NOBODY}/revoke": {"owner", "admin", "member"},
+    "/settings/archive": {"owner", "admin"},
+    f"/jobs/{NOBODY}/link": {"owner", "admin"},
     "/settings/profile": {"owner", "admin", "member", "viewer"},
     "/settings/password": {"owner", "admin", "member", "viewer"},
 }
