@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from celery.beat import PersistentScheduler, ScheduleEntry
+from celery.beat import PersistentScheduler
 from celery.schedules import crontab
 from django.db import DatabaseError
 
@@ -24,7 +24,7 @@ EARLY: Final = (
 class Scheduler(PersistentScheduler):
     """settings.CELERY_BEAT_SCHEDULER."""
 
-    def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send a task that is due, unless another beat has. While control is away it isn't sent: it could do nothing there."""
         if is_sweep(entry.schedule):
             return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
