@@ -209,6 +209,16 @@ class JobPause(models.Model):
         return self.kind
 
 
+class SystemSchedule(models.Model):
+    """One of the system's own schedules, and when a beat sent it last (tenants.system_schedules)."""
+
+    name = models.CharField(primary_key=True, max_length=100)
+    sent_at = models.DateTimeField()  # by the clock of that beat
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class WebhookSchedule(models.Model):
     """When a tenant's webhooks are looked after next. A tenant that has nothing to send has no row (activity.webhooks.schedule)."""
 

@@ -1,0 +1,22 @@
+"""Which of the system's own schedules have been sent: a row in control for each, claimed by conditional update.
+
+The row's moment is the sender's, and means that whatever was due until then is done. So two beats whose clocks differ agree on what is due
+at a time of day. A beat that is killed between its claim and its message loses that one run: upkeep, which the next one does too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from tenants import context
+from tenants.models import SystemSchedule
+
+
+def claim(name: str, *, now: datetime, is_due: Callable[[datetime], bool]) -> bool:
+    """Take a schedule if it `is_due` after its last sending; whether the caller is to send it. Raises django.db.DatabaseError."""
+    with context.use_control():
+        row, is_first = SystemSchedule.objects.get_or_create(name=name, defaults={"sent_at": now})
+        if is_first or not is_due(row.sent_at):
+            return is_first
+        return bool(SystemSchedule.objects.filter(pk=name, sent_at=row.sent_at).update(sent_at=now))
