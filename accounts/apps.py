@@ -9,6 +9,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import checks, control, erasure, sessions  # noqa: F401  checks and receivers register themselves
+        from accounts.imports import waiting  # noqa: F401
         from tenants.signals import tenant_state_changed
 
         sessions.connect()

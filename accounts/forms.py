@@ -218,3 +218,18 @@ class TokenForm(ServiceForm):
     def clean_expires_at(self) -> Any:
         days = self.cleaned_data["expires_at"]
         return timezone.now() + timedelta(days=int(days)) if days else None
+
+
+class ImportForm(forms.Form):
+    """What an import does with those who are members already, and whether it only says what it would do."""
+
+    mode = forms.ChoiceField(
+        label="Who is a member already",
+        choices=[
+            ("create_and_update", "is brought up to date"),
+            ("create_only", "stays as they are"),
+        ],
+        initial="create_and_update",
+        help_text="Members are recognised by their e-mail address, without case.",
+    )
+    dry_run = forms.BooleanField(label="Try it first: say what would be done, and change nobody", required=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from accounts import archive, exports, imports
+from accounts import archive, exports
+from accounts.imports.job import KIND, ImportParams, members_import
 from accounts.models import User
 from accounts.roles import verbs_of_role
 from activity.archive.parts import archive_part
@@ -12,14 +13,14 @@ from activity.context import Actor
 from activity.jobs.kinds import job_kind
 
 job_kind(
-    imports.KIND,
+    KIND,
     title="Import of members",
     verb="members.write",
-    params=imports.ImportParams,
+    params=ImportParams,
     upload_at="/api/v1/members/import",
     has_report=True,
     counts=("created", "updated", "unchanged", "refused"),
-)(imports.members_import)
+)(members_import)
 
 job_kind(exports.KIND, title="Export of members", verb="members.read", params=exports.ExportParams)(
     exports.members_export

@@ -66,7 +66,11 @@ class User(AbstractBaseUser, PermissionsMixin):
                 violation_error_message="A member with this e-mail address is already here.",
             )
         ]
-        indexes = [models.Index(fields=["created_at", "id"], name="user_created")]
+        indexes = [
+            models.Index(fields=["created_at", "id"], name="user_created"),
+            # Few, and asked for with each batch of an import.
+            models.Index(Lower("email"), condition=models.Q(role="owner"), name="user_owner"),
+        ]
 
     def __str__(self) -> str:
         return self.email
@@ -187,7 +191,10 @@ class IdempotencyKey(models.Model):
 
 
 class ImportedRow(models.Model):
-    """A good row of a file that is being imported, kept until its job has ended. `name` and `role` are null where the cell is empty."""
+    """A good row of a file that is being imported, kept until its job has ended. `name` and `role` are null where the cell is empty.
+
+    `member_id` is the id that its member gets, if it makes one: Postgres would ask the system for each one's random bits.
+    """
 
     pk = models.CompositePrimaryKey("job_id", "number")
     job_id = models.UUIDField()
@@ -195,6 +202,7 @@ class ImportedRow(models.Model):
     email = models.EmailField("e-mail address", max_length=254)
     name = models.CharField(max_length=200, null=True)  # noqa: DJ001
     role = models.CharField(max_length=10, null=True)  # noqa: DJ001
+    member_id = models.UUIDField(null=True)
 
     class Meta:
         # Of an address that comes twice the first row counts: it is looked up for each row.
@@ -202,3 +210,28 @@ class ImportedRow(models.Model):
 
     def __str__(self) -> str:
         return f"row {self.number} of {self.job_id}"
+
+
+class WaitingImport(models.Model):
+    """A file that somebody has sent to be imported and has yet to start, having said which column is which."""
+
+    reads_from_primary: ClassVar[bool] = True
+    LIFETIME: ClassVar[timedelta] = timedelta(hours=2)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+", editable=False)
+    # In the tenant's storage, and what its sender called it.
+    file = models.CharField(max_length=200)
+    name = models.CharField(max_length=200)
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    # How it is to be read.
+    format = models.CharField(max_length=10)
+    encoding = models.CharField(max_length=20, blank=True)
+    separator = models.CharField(max_length=1, blank=True)
+    width = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -8,6 +8,7 @@ import structlog
 from celery import shared_task
 from django.db import DatabaseError
 
+from accounts.imports.waiting import waiting_prune
 from accounts.services.expiry import expired_prune
 from tenants.context import use
 from tenants.models import Tenant
@@ -25,5 +26,6 @@ def prune(**_: Any) -> None:
         try:
             with use(ref):
                 expired_prune()
+                waiting_prune()
         except DatabaseError as error:
             log.warning("prune_failed", tenant=ref.slug, error=type(error).__name__)

@@ -89,6 +89,19 @@ class DownloadFilter(Schema):
     role: RoleName | None = None
 
 
+class ImportOptions(Schema):
+    map: list[str] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Which column is which, once for each: `email:Work e-mail`. Left out: by the columns' own names. "
+        "Columns that aren't named then are let be.",
+    )
+    mode: Literal["create_and_update", "create_only"] = Field(
+        "create_and_update", description="`create_only` leaves those who are members already as they are."
+    )
+    dry_run: bool = Field(False, description="Say what would be done, and do nothing.")
+
+
 class InvitationOut(Schema):
     id: UUID
     email: str

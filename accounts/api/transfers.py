@@ -7,10 +7,11 @@ from typing import Any
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router, Status
 
-from accounts import exports, imports
+from accounts import exports
 from accounts.api.access import caller
-from accounts.api.schemas import DownloadFilter
+from accounts.api.schemas import DownloadFilter, ImportOptions
 from accounts.idempotency import takes_upload
+from accounts.imports.starting import members_import_start
 from activity.jobs.schemas import JobOut
 
 router = Router(tags=["Members"])
@@ -20,6 +21,10 @@ _UPLOAD = {
         "required": True,
         "content": {
             "text/csv": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+                "schema": {"type": "string", "format": "binary"}
+            },
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -32,12 +37,15 @@ _UPLOAD = {
 }
 
 
-@router.post("/members/import", response={202: JobOut}, summary="Import members from CSV", openapi_extra=_UPLOAD)
+@router.post(
+    "/members/import", response={202: JobOut}, summary="Import members from CSV, NDJSON or XLSX", openapi_extra=_UPLOAD
+)
 @takes_upload
-def members_import(request: HttpRequest) -> Status[dict[str, Any]]:
+def members_import(request: HttpRequest, options: Query[ImportOptions]) -> Status[dict[str, Any]]:
     """The body, or the field `file` of a form. `email` must be among the columns; `name` and `role` may be. The answer is a job."""
     caller(request).require("members.write")
-    return Status(202, JobOut.of(imports.members_import_start(request)))
+    job = members_import_start(request, said=options.map, mode=options.mode, dry_run=options.dry_run)
+    return Status(202, JobOut.of(job))
 
 
 @router.get("/members.csv", response={200: None}, summary="All members as CSV, streamed")

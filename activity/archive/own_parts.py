@@ -70,7 +70,7 @@ def _log_lines() -> Iterator[bytes]:
 
 @archive_part("files")
 def files_part() -> Iterator[Entry]:
-    """Every file in the tenant's storage, but for archives themselves and for what unfinished jobs are at work on."""
+    """Every file in the tenant's storage, but for archives themselves, and what unfinished jobs are at work on or waits to be started."""
     for name in _names(""):
         if not _is_left_out(name):
             try:
@@ -94,6 +94,8 @@ def _names(folder: str) -> Iterator[str]:
 
 def _is_left_out(name: str) -> bool:
     parts = name.split("/")
+    if parts[0] == "imports":
+        return True
     if parts[0] != "jobs" or len(parts) < 3:
         return False
     try:

@@ -16,7 +16,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory
 
-from accounts.imports import members_import_start
+from accounts.imports.starting import members_import_start
 from accounts.models import ImportedRow, User
 from activity.jobs.models import Job, JobProblem
 from tenants.refs import TenantRef

@@ -7,24 +7,36 @@ import csv
 import io
 import tempfile
 from collections.abc import Sequence
+from typing import IO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activity.jobs.csv_files import SEPARATORS, Layout, Row, layout_of, rows
+from accounts.imports.columns import COLUMNS, REQUIRED, found_columns
+from activity.jobs.csv_files import SEPARATORS, CsvTable, layout_of
 from activity.jobs.errors import JobFailed, UploadRefused
+from activity.jobs.tables import MAX_COLUMNS, Layout, Row
 
-KNOWN = {"email": ("e-mail address", "mail"), "name": ("full name",), "role": ()}
+
+def table(file: IO[bytes], encoding: str = "utf-8") -> CsvTable:
+    return CsvTable(file, layout_of(file, encoding, known=COLUMNS, required=REQUIRED))
 
 
 def layout(content: bytes, encoding: str = "utf-8") -> Layout:
-    return layout_of(io.BytesIO(content), encoding, known=KNOWN, required=["email"])
+    return layout_of(io.BytesIO(content), encoding, known=COLUMNS, required=REQUIRED)
+
+
+def header(content: bytes, encoding: str = "utf-8") -> tuple[str, ...]:
+    return table(io.BytesIO(content), encoding).header
+
+
+def columns(content: bytes, encoding: str = "utf-8") -> dict[str, int]:
+    return found_columns(header(content, encoding), layout(content, encoding))
 
 
 def read(content: bytes, encoding: str = "utf-8") -> list[Row]:
-    file = io.BytesIO(content)
-    return list(rows(file, layout_of(file, encoding, known=KNOWN, required=["email"])))
+    return list(table(io.BytesIO(content), encoding).rows())
 
 
 def cells(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
@@ -34,7 +46,8 @@ def cells(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
 @pytest.mark.parametrize("separator", SEPARATORS)
 def test_the_separator_is_found_out(separator: str) -> None:
     content = f"email{separator}name\na@b.example{separator}Ann\n".encode()
-    assert layout(content) == Layout("utf-8", separator, {"email": 0, "name": 1}, 2)
+    assert layout(content) == Layout("csv", "utf-8", separator)
+    assert header(content) == ("email", "name")
     assert cells(content) == [["a@b.example", "Ann"]]
 
 
@@ -57,7 +70,7 @@ def test_one_column_needs_no_separator() -> None:
 )
 def test_an_encoding_is_read(mark: bytes, written: str, encoding: str) -> None:
     content = mark + "email,name\nz@b.example,Zoë “Z” Ångström\n".encode(written)
-    assert layout(content, encoding).columns == {"email": 0, "name": 1}
+    assert columns(content, encoding) == {"email": 0, "name": 1}
     assert cells(content, encoding) == [["z@b.example", "Zoë “Z” Ångström"]]
 
 
@@ -74,15 +87,15 @@ def test_a_quoted_cell_holds_line_ends_and_separators_and_quotes() -> None:
     assert read(content) == [Row(2, ["a@b.example", 'Ann\r\nof "Arc",\nLtd']), Row(3, ["c@d.example", "Cy"])]
 
 
-@pytest.mark.parametrize("header", ["E-Mail,Full Name", " EMAIL , full_name ", "mail,FULL-NAME", "E-mail address,Name"])
-def test_a_column_has_many_names(header: str) -> None:
-    assert layout(f"{header}\n".encode()).columns == {"email": 0, "name": 1}
+@pytest.mark.parametrize("names", ["E-Mail,Full Name", " EMAIL , full_name ", "mail,FULL-NAME", "E-mail address,Name"])
+def test_a_column_has_many_names(names: str) -> None:
+    assert columns(f"{names}\n".encode()) == {"email": 0, "name": 1}
 
 
 def test_columns_come_in_any_order_among_others() -> None:
-    found = layout(b"phone,Role,,Name,birthday,Email\n")
-    assert found.columns == {"role": 1, "name": 3, "email": 5}
-    assert found.width == 6
+    content = b"phone,Role,,Name,birthday,Email\n"
+    assert columns(content) == {"role": 1, "name": 3, "email": 5}
+    assert len(header(content)) == 6
 
 
 def test_rows_may_be_shorter_or_longer_than_the_header() -> None:
@@ -127,12 +140,12 @@ def test_bytes_of_another_encoding_fail_with_the_row_before() -> None:
 
 def test_a_column_that_is_there_twice_is_refused() -> None:
     with pytest.raises(UploadRefused, match="The column E-Mail is there twice"):
-        layout(b"email,name,E-Mail\n")
+        columns(b"email,name,E-Mail\n")
 
 
 def test_unknown_columns_may_be_there_twice() -> None:
     """The control of the test above."""
-    assert layout(b"email,phone,phone,,\n").columns == {"email": 0}
+    assert columns(b"email,phone,phone,,\n") == {"email": 0}
 
 
 @pytest.mark.parametrize(
@@ -141,17 +154,27 @@ def test_unknown_columns_may_be_there_twice() -> None:
 )
 def test_a_header_without_an_address_is_refused_with_what_it_has(content: bytes, found: str) -> None:
     with pytest.raises(UploadRefused, match=rf"email among them\. It has: {found}\.$"):
-        layout(content)
+        columns(content)
 
 
 def test_the_file_is_left_open_to_be_read_again() -> None:
     file = io.BytesIO(b"email\na@b.example\n")
-    found = layout_of(file, "utf-8", known=KNOWN, required=["email"])
-    assert list(rows(file, found)) == list(rows(file, found)) != []
-    abandoned = rows(file, found)
+    found = table(file)
+    assert list(found.rows()) == list(found.rows()) != []
+    abandoned = found.rows()
     next(abandoned)
     del abandoned
     assert not file.closed
+
+
+def test_without_an_address_the_separator_by_which_most_columns_come_counts() -> None:
+    assert layout(b"full name;address, of work;role\n") == Layout("csv", "utf-8", ";")
+
+
+def test_more_columns_than_are_taken_are_refused() -> None:
+    assert len(header(b"email" + b",x" * (MAX_COLUMNS - 1) + b"\n")) == MAX_COLUMNS
+    with pytest.raises(UploadRefused, match=f"more than {MAX_COLUMNS} columns"):
+        header(b"email" + b",x" * MAX_COLUMNS + b"\n")
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -174,11 +197,11 @@ def written(table: Sequence[Sequence[str]], encoding: str, separator: str, end: 
     end=st.sampled_from(["\n", "\r\n", "\r"]),
 )
 def test_what_was_written_as_csv_is_read_back(data: st.DataObject, encoding: str, separator: str, end: str) -> None:
-    table = data.draw(st.lists(st.lists(ENCODINGS[encoding], min_size=1, max_size=4), max_size=6))
-    content = written([["email", "name", "role"], *table], encoding, separator, end)
+    cells = data.draw(st.lists(st.lists(ENCODINGS[encoding], min_size=1, max_size=4), max_size=6))
+    content = written([["email", "name", "role"], *cells], encoding, separator, end)
     with tempfile.TemporaryFile() as file:
         file.write(content)
-        found = layout_of(file, encoding, known=KNOWN, required=["email"])
+        found = layout_of(file, encoding, known=COLUMNS, required=REQUIRED)
         assert found.separator == separator
-        expected = [Row(number, row) for number, row in enumerate(table, 2) if any(cell.strip() for cell in row)]
-        assert list(rows(file, found)) == expected
+        expected = [Row(number, row) for number, row in enumerate(cells, 2) if any(cell.strip() for cell in row)]
+        assert list(CsvTable(file, found).rows()) == expected

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 
-from accounts import imports
+from accounts.imports import job as imports
 from accounts.models import ImportedRow, User
 from accounts.services.members import member_create
 from tenants.context import use_tenant

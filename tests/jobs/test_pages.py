@@ -186,8 +186,12 @@ def test_a_file_is_chosen_and_its_job_is_watched(signed_in: SignedIn, owner: Use
     client = signed_in(owner)
     page = html(client.get("/members/import"))
     assert 'enctype="multipart/form-data"' in page
-    assert 'action="/members/import/start"' in page
-    answer = client.post("/members/import/start", upload())
+    assert 'action="/members/import/upload"' in page
+    answer = client.post("/members/import/upload", upload())
+    with use_tenant(acme):
+        assert not Job.objects.exists()
+    form = {"column-0": "email", "column-1": "name", "mode": "create_and_update"}
+    answer = client.post(f"{answer['Location']}/start", form)
     job = last_job(acme)
     assert (answer.status_code, answer["Location"]) == (302, f"/jobs/{job.pk}")
     assert (job.state, job.input_name) == ("queued", "people.csv")
@@ -196,13 +200,11 @@ def test_a_file_is_chosen_and_its_job_is_watched(signed_in: SignedIn, owner: Use
     assert members(acme)["ann@example.com"] == ("Ann", "member")
 
 
-@pytest.mark.parametrize(
-    ("content", "word"), [("", "empty"), ("name\nAnn\n", "email"), ("\0", "bytes that no text has")]
-)
+@pytest.mark.parametrize(("content", "word"), [("", "empty"), (",,\nAnn\n", "email"), ("\0", "bytes that no text has")])
 def test_a_file_that_is_refused_is_422_with_the_reason_beside_the_field(
     signed_in: SignedIn, owner: User, acme: TenantRef, content: str, word: str
 ) -> None:
-    page = html(signed_in(owner).post("/members/import/start", upload(content)), 422)
+    page = html(signed_in(owner).post("/members/import/upload", upload(content)), 422)
     reason = re.search(r'id="file_error"[^>]*>([^<]*)<', page)
     assert reason is not None
     assert word in reason[1]
@@ -212,12 +214,12 @@ def test_a_file_that_is_refused_is_422_with_the_reason_beside_the_field(
 
 
 def test_a_form_without_a_file_is_422(signed_in: SignedIn, owner: User) -> None:
-    assert "Choose a file" in html(signed_in(owner).post("/members/import/start", {}), 422)
+    assert "Choose a file" in html(signed_in(owner).post("/members/import/upload", {}), 422)
 
 
 def test_a_file_that_is_too_large_is_413(signed_in: SignedIn, owner: User, settings: Any, acme: TenantRef) -> None:
     settings.UPLOAD_MAX_BYTES = 20
-    html(signed_in(owner).post("/members/import/start", upload()), 413)
+    html(signed_in(owner).post("/members/import/upload", upload()), 413)
     with use_tenant(acme):
         assert not Job.objects.exists()
 
@@ -226,7 +228,7 @@ def test_a_file_that_is_too_large_is_413(signed_in: SignedIn, owner: User, setti
 def test_those_who_may_not_import_are_403(signed_in: SignedIn, request: Any, acme: TenantRef, person: str) -> None:
     client = signed_in(request.getfixturevalue(person))
     html(client.get("/members/import"), 403)
-    html(client.post("/members/import/start", upload()), 403)
+    html(client.post("/members/import/upload", upload()), 403)
     html(client.post("/members/export", {"format": "csv"}), 403)
     assert "/members/export" not in html(client.get("/members"))
     with use_tenant(acme):
@@ -237,11 +239,11 @@ def test_nobody_is_asked_to_sign_in(anonymous: Any) -> None:
     for path in ("/jobs", f"/jobs/{NOBODY}", "/members/import"):
         answer = anonymous.get(path)
         assert (answer.status_code, answer["Location"]) == (302, f"/login?next={path}")
-    for path in ("/members/import/start", "/members/export", f"/jobs/{NOBODY}/cancel"):
+    for path in ("/members/import/upload", "/members/export", f"/jobs/{NOBODY}/cancel"):
         assert anonymous.post(path).status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/members/import/start", "/members/export", f"/jobs/{NOBODY}/cancel"])
+@pytest.mark.parametrize("path", ["/members/import/upload", "/members/export", f"/jobs/{NOBODY}/cancel"])
 def test_a_form_is_sent_by_post_with_its_csrf_token(signed_in: SignedIn, owner: User, path: str) -> None:
     assert signed_in(owner).get(path).status_code in {404, 405}
     answer = signed_in(owner, enforce_csrf_checks=True).post(path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 
-from accounts import imports
+from accounts.imports import job as imports
 from activity.jobs.models import Job
 from tenants.context import use_tenant
 from tests.accounts.conftest import Api
@@ -24,11 +24,13 @@ def test_each_row_is_taken_once(lasting: Lasting, lasting_api: Api, monkeypatch:
     taken: list[int] = []
     take = imports._take
 
-    def take_and_lose(run: Any, batch: Any, layout: Any, *, after: int) -> None:
-        take(run, batch, layout, after=after)
-        taken.extend(row.number for row in batch)
+    def take_and_lose(run: Any, batch: Any, *facts: Any) -> int:
+        rows = list(batch)
+        last: int = take(run, rows, *facts)
+        taken.extend(row.number for row in rows)
         if len(taken) in {4, 8}:
             lose_the_database()
+        return last
 
     monkeypatch.setattr(imports, "_take", take_and_lose)
     job_id = send(lasting_api, FILE).json()["id"]

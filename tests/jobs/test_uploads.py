@@ -12,6 +12,7 @@ from django.test import Client
 
 from accounts.models import User
 from activity.jobs.models import Job
+from activity.jobs.tables import MAX_LINE
 from tenants.context import use_tenant
 from tenants.models import JobSummary
 from tenants.refs import TenantRef
@@ -107,7 +108,9 @@ class TestRefused:
             (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "picture"),
             (b"\xff\xd8\xff\xe0 jpeg", "picture"),
             (b"GIF89a", "picture"),
-            (b"PK\x03\x04 xlsx", "Excel"),
+            (b"PK\x03\x04 xlsx", "isn't an Excel workbook"),
+            (b"email\n" + b"a" * (MAX_LINE + 70_000), "a line of more than"),
+            (b'[{"email": "a@example.com"}]', "NDJSON"),
             (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
             (b"%PDF-1.7", "PDF"),
             (b"\x1f\x8b\x08 gzip", "compressed"),

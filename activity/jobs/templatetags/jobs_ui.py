@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django import template
 from django.utils.timesince import timesince
 
 from activity.jobs.csv_files import SEPARATORS
 from activity.jobs.kinds import counts_of, title_of
 from activity.jobs.models import Job
+from activity.jobs.tables import FORMATS, Format
 
 register = template.Library()
 
@@ -34,6 +37,18 @@ def took(job: Job) -> str:
 
 
 @register.filter
+def format_title(form: str) -> str:
+    """A file's format, as people write it; jobs from before there was a choice are of CSV."""
+    return FORMATS.get(cast(Format, form), "CSV")
+
+
+@register.filter
 def separator(letter: str) -> str:
     """A separator's name."""
     return SEPARATORS.get(letter, letter)
+
+
+@register.filter
+def encoding(name: str) -> str:
+    """An encoding, as people write it."""
+    return {"utf-8-sig": "UTF-8", "cp1252": "Windows-1252", "mac-roman": "Mac Roman"}.get(name, name.upper())

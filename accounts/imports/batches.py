@@ -1,0 +1,129 @@
+"""The statements that take a batch of rows in at once.
+
+The rows that were good so far are kept beside, in accounts_importedrow, until the end: of an address that comes twice the first one
+counts, however far apart the two are, and Postgres compares addresses, as the members' own index does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from secrets import token_hex
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from accounts.imports.rules import Values
+from tenants.ids import new_id_text
+
+Mode = Literal["create_and_update", "create_only"]
+
+_STAGE: Final = "COPY accounts_importedrow (job_id, number, email, name, role, member_id) FROM STDIN"
+# What COPY's text form would take for an end or for something else.
+_ESCAPES: Final = str.maketrans(
+    {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
+)
+
+# Rows about owners aren't taken: an import makes none, and changes none. They leave the rows that count before repeats are looked for.
+# An index has the owners, who are few, so that not each address is looked up.
+_OWNERS: Final = """
+WITH owner AS MATERIALIZED (
+    SELECT lower(email) AS address, name FROM accounts_user WHERE role = 'owner'
+), at_fault AS (
+    SELECT staged.number, owner.address IS NOT NULL AS is_owner
+    FROM accounts_importedrow AS staged LEFT JOIN owner ON owner.address = lower(staged.email)
+    WHERE staged.job_id = %(job)s AND staged.number > %(after)s AND CASE
+        WHEN owner.address IS NULL THEN staged.role = 'owner'
+        ELSE %(updates)s AND (coalesce(staged.name, owner.name) <> owner.name OR coalesce(staged.role, 'owner') <> 'owner')
+    END
+)
+DELETE FROM accounts_importedrow AS row USING at_fault
+WHERE row.job_id = %(job)s AND row.number = at_fault.number
+RETURNING row.number, CASE WHEN at_fault.is_owner THEN 'email' ELSE 'role' END,
+    CASE WHEN at_fault.is_owner THEN row.email ELSE row.role END,
+    CASE WHEN at_fault.is_owner THEN 'This is an owner, whom an import doesn''t change. Use the member''s own page.'
+        ELSE 'An import makes no owners. Use admin, member or viewer, or leave it empty.' END
+"""
+_REPEATS: Final = """
+SELECT number, 'email', email, 'Row ' || first || ' has this address already; the first one counts.' FROM (
+    SELECT row.number, row.email, (
+        SELECT min(earlier.number) FROM accounts_importedrow AS earlier
+        WHERE earlier.job_id = row.job_id AND lower(earlier.email) = lower(row.email) AND earlier.number < row.number
+    ) AS first
+    FROM accounts_importedrow AS row WHERE row.job_id = %(job)s AND row.number > %(after)s
+) AS numbered WHERE first IS NOT NULL
+"""
+
+# LIMIT 1 has the planner look each address up in the index: joined freely it reads all members for each batch.
+_BATCH: Final = """
+WITH batch AS (
+    SELECT row.number, row.email, row.name, row.role, row.member_id AS new_id, member.id AS member_id,
+        %(updates)s AND member.role <> 'owner' AND (
+            coalesce(row.name, member.name) <> member.name OR coalesce(row.role, member.role) <> member.role
+        ) AS is_change
+    FROM accounts_importedrow AS row
+    LEFT JOIN LATERAL (
+        SELECT id, name, role FROM accounts_user AS found WHERE lower(found.email) = lower(row.email) LIMIT 1
+    ) AS member ON true
+    WHERE row.job_id = %(job)s AND row.number > %(after)s AND NOT row.number = ANY(%(refused)s)
+)
+"""
+_TAKE: Final = f"""{_BATCH}
+, created AS (
+    INSERT INTO accounts_user
+        (id, email, name, role, password, is_active, is_staff, is_superuser, created_at, session_epoch)
+    SELECT coalesce(new_id, uuidv7()), email, coalesce(name, ''), coalesce(role, 'member'), '!' || md5(%(salt)s || number),
+        true, false, false, now(), 0
+    FROM batch WHERE member_id IS NULL ORDER BY number
+    ON CONFLICT (lower(email)) DO NOTHING
+    RETURNING 1
+), updated AS (
+    UPDATE accounts_user AS member
+    SET name = coalesce(batch.name, member.name), role = coalesce(batch.role, member.role)
+    FROM batch
+    WHERE member.id = batch.member_id AND batch.is_change AND member.role <> 'owner'
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM created), (SELECT count(*) FROM updated), (SELECT count(*) FROM batch)
+"""  # noqa: S608  constants alone
+# What _TAKE would answer; it writes nothing.
+_FORESEE: Final = f"""{_BATCH}
+SELECT count(*) FILTER (WHERE member_id IS NULL), count(*) FILTER (WHERE is_change), count(*) FROM batch
+"""  # noqa: S608
+
+
+class Taken(NamedTuple):
+    """What became of a batch. `refused` has row, column, value and reason of those that could not be taken after all."""
+
+    created: int
+    updated: int
+    unchanged: int
+    refused: list[tuple[int, str, str, str]]
+
+
+def line(job: UUID, number: int, values: Values) -> str:
+    """A good row as `take` takes it: a line of COPY's text form."""
+    email, name, role = values
+    return f"{job}\t{number}\t{_escaped(email)}\t{_escaped(name)}\t{_escaped(role)}\t{new_id_text()}\n"
+
+
+def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bool) -> Taken:
+    """Take good rows in, those behind `after`, inside the caller's transaction; with `dry_run` say what would become of them."""
+    facts: dict[str, Any] = {"job": job, "after": after, "updates": mode == "create_and_update", "salt": token_hex()}
+    refused: list[tuple[int, str, str, str]] = []
+    with connection.cursor() as cursor:
+        with cursor.copy(_STAGE) as copy:
+            copy.write("".join(lines))
+        for statement in (_OWNERS, _REPEATS):
+            cursor.execute(statement, facts)
+            refused += cursor.fetchall()
+        facts["refused"] = [number for number, *_ in refused]
+        cursor.execute(_FORESEE if dry_run else _TAKE, facts)
+        created, updated, taken = cursor.fetchone()
+    return Taken(created, updated, taken - created - updated, refused)
+
+
+def _escaped(value: str | None) -> str:
+    if value is None:
+        return "\\N"
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
