@@ -124,7 +124,7 @@ def test_the_cells_of_a_row_become_text() -> None:
         True,
         False,
         date(2026, 1, 31),
-        datetime(2026, 1, 31, 12, 30),
+        datetime.fromisoformat("2026-01-31T12:30:00"),
         time(12, 30),
     ]
     expected = [
