@@ -230,6 +230,8 @@ class WaitingImport(models.Model):
     encoding = models.CharField(max_length=20, blank=True)
     separator = models.CharField(max_length=1, blank=True)
     width = models.PositiveIntegerField()
+    # Which column is which: as its names say at first, then as its sender said last.
+    columns = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(db_index=True)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.errors import NotFound
 from accounts.imports.batches import Mode
-from accounts.imports.columns import checked_columns, nothing_found
+from accounts.imports.columns import checked_columns, nothing_found, proposed_columns
 from accounts.imports.job import ImportParams, import_start
 from accounts.imports.starting import layout_of
 from accounts.models import User, WaitingImport
@@ -58,6 +58,7 @@ def waiting_keep(*, by: User, upload: Upload) -> WaitingImport:
         encoding=layout.encoding,
         separator=layout.separator,
         width=len(header),
+        columns=proposed_columns(header),
         expires_at=timezone.now() + WaitingImport.LIFETIME,
     )
     waiting.file = default_storage.save(f"{FOLDER}/{waiting.pk}", File(upload.file))
@@ -111,7 +112,8 @@ def waiting_start(*, by: User, waiting_id: UUID, columns: Mapping[str, int], mod
             raise NotFound("file") from None
         if dry_run:
             waiting.expires_at = timezone.now() + WaitingImport.LIFETIME
-            waiting.save(update_fields=["expires_at"])
+            waiting.columns = params.columns
+            waiting.save(update_fields=["columns", "expires_at"])
         else:
             waiting.delete()
             transaction.on_commit(lambda: files.delete(waiting.file))

@@ -15,7 +15,6 @@ from accounts.access import MemberRequest, read_access, write_access
 from accounts.errors import InvalidField, NotFound
 from accounts.forms import ImportForm
 from accounts.imports import waiting
-from accounts.imports.columns import proposed_columns
 from activity.jobs import uploads
 from activity.jobs.errors import ParametersInvalid, UploadRefused
 from activity.jobs.services import job_start
@@ -103,7 +102,7 @@ def _columns(request: MemberRequest, waiting_id: UUID, form: ImportForm, *, refu
         return _gone(request)
     except UploadRefused as error:  # the file was taken, so its storage has changed it
         return _choose(request, refusal=error.message, status=error.status)
-    chosen = {place: name for name, place in proposed_columns(preview.header).items()}
+    chosen = {place: name for name, place in kept.columns.items()}
     if form.is_bound:
         chosen = dict(_places(request.POST))
     facts = {

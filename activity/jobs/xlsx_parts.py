@@ -42,7 +42,7 @@ class Parts:
     def __init__(self, file: IO[bytes]) -> None:
         self._left = UNPACKED * settings.UPLOAD_MAX_BYTES
         try:
-            self._zip = zipfile.ZipFile(_Bounded(file))  # type: ignore[arg-type]  # as much of a file as a ZipFile asks for
+            self._zip = zipfile.ZipFile(_Bounded(file))  # as much of a file as a ZipFile asks for
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
             raise JobFailed(NOT_A_WORKBOOK) from None
         if sum(info.file_size for info in self._zip.infolist()) > self._left:

@@ -147,21 +147,39 @@ def confirm(page: Page, stage: Stage) -> None:
 def import_refused(page: Page, stage: Stage) -> None:
     """A file that isn't one of members."""
     page.goto(f"{stage.tenant}/members/import")
-    _choose(page, "name,role\nAda,admin\n")
+    _choose(page, ",,\nAda,admin\n")
     expect(page.get_by_role("alert").filter(has_text="The first line")).to_be_visible()
+
+
+def import_columns(page: Page, stage: Stage) -> None:
+    """What was found out about a file, and its first rows."""
+    page.goto(f"{stage.tenant}/members/import")
+    rows = "".join(f"person{number}@example.com;Person {number};Berlin;{number}\n" for number in range(20))
+    _choose(page, f"Work mail;Full name;City;A rather long name of a column\n{rows}")
+    expect(page.get_by_role("heading", name="Which column is which")).to_be_visible()
+
+
+def import_dry_run(page: Page, stage: Stage) -> None:
+    """An import that was only tried."""
+    page.goto(f"{stage.tenant}/members/import")
+    _choose(page, "email;name\nhedy.k@example.com;Hedy Kiesler\nnobody;No Address\n")
+    page.get_by_label("Try it first").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("heading", name="Rows that can't be taken")).to_be_visible()
 
 
 def job_with_report(page: Page, stage: Stage) -> None:
     """An import that has ended, with rows that it didn't take."""
     page.goto(f"{stage.tenant}/members/import")
     _choose(page, "email;name\nhedy@example.com;Hedy Lamarr\nnobody;No Address\nHEDY@example.com;Again\n")
+    page.get_by_role("button", name="Start").click()
     expect(page.get_by_role("heading", name="Rows that were not taken")).to_be_visible()
 
 
 def _choose(page: Page, text: str) -> None:
     file: Any = {"name": "people.csv", "mimeType": "text/csv", "buffer": text.encode()}
-    page.get_by_label("CSV file").set_input_files(file)
-    page.get_by_role("button", name="Import").click()
+    page.get_by_label("File with members").set_input_files(file)
+    page.get_by_role("button", name="Go on").click()
 
 
 def _go(page: Page, url: str) -> None:
@@ -197,6 +215,8 @@ SIGNED_IN: dict[str, Scene] = {
     "jobs-nothing": on_tenant("/jobs?state=failed"),
     "members-import": on_tenant("/members/import"),
     "members-import-refused": import_refused,
+    "members-import-columns": import_columns,
+    "job-dry-run": import_dry_run,
     "job": job_with_report,
     "jobs": on_tenant("/jobs"),
     "tokens": on_tenant("/tokens"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import xlsxwriter
 from playwright.sync_api import Page, expect
 
 from tests.browser import people
@@ -68,13 +70,20 @@ def run(page: Page, tenant: str, file: Path) -> list[float]:
     """Import a file; answers what the bar showed meanwhile, in percent."""
     page.goto(f"{tenant}/members")
     page.get_by_role("link", name="Import", exact=True).click()
-    page.get_by_label("CSV file").set_input_files(file)
-    page.get_by_role("button", name="Import", exact=True).click()
+    choose(page, file)
+    page.get_by_role("button", name="Start").click()
     expect(page.get_by_role("heading", name="Import of members", level=1)).to_be_visible()
-    return watch(page)
+    return watch_job(page)
 
 
-def watch(page: Page) -> list[float]:
+def choose(page: Page, file: Path) -> None:
+    """Choose a file and go on to its columns."""
+    page.get_by_label("File with members").set_input_files(file)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", name="Which column is which")).to_be_visible()
+
+
+def watch_job(page: Page) -> list[float]:
     """Look at the bar until the job has ended."""
     shown: list[float] = []
     bar = page.get_by_role("progressbar", name="Progress of")
@@ -129,7 +138,7 @@ def test_a_messy_list_comes_in_and_goes_out_again(system: dict[str, Any], open_p
     page.goto(f"{tenant}/members")
     page.get_by_role("button", name="Export").click()
     expect(page.get_by_role("heading", name="Export of members", level=1)).to_be_visible()
-    watch(page)
+    watch_job(page)
     out = {row["email"]: row["name"] for row in downloaded(page, "Download members.csv")}
     out.pop("ada@import.example")
     assert {email: taken_off(name) for email, name in out.items()} == wanted
@@ -158,7 +167,7 @@ def test_a_list_in_windows_1252_keeps_its_letters(system: dict[str, Any], open_p
     file.write_bytes(f"email\tname\r\n{uuid4().hex}@people.example\t{name}\r\n".encode("cp1252"))
     run(page, tenant, file)
     assert counts(page)["Created"] == 1
-    expect(page.get_by_text("Read as cp1252, columns separated by tab.")).to_be_visible()
+    expect(page.get_by_text("Read as CSV in Windows-1252, columns separated by tab.")).to_be_visible()
     page.goto(f"{tenant}/members?q={name.rsplit(maxsplit=1)[-1]}")
     expect(page.get_by_role("link", name=name)).to_be_visible()
 
@@ -171,12 +180,77 @@ def test_what_is_no_list_is_refused_with_a_sentence(
     demo = system["tenants"][0]
     tenant = demo["url"].rstrip("/")
     people.sign_in(page, tenant, email=demo["email"], password=demo["password"])
-    file = tmp_path / "names.csv"
-    file.write_text("name,role\nAda,admin\n")
+    file = tmp_path / "picture.csv"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
     page.goto(f"{tenant}/members/import")
-    page.get_by_label("CSV file").set_input_files(file)
-    page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("The first line must name the columns, email among them")
+    page.get_by_label("File with members").set_input_files(file)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("it looks like a picture")
+
+
+def workbook(folder: Path, rows: list[list[Any]]) -> Path:
+    """An Excel workbook of these rows, and a second sheet that is none of it."""
+    path = folder / "people.xlsx"
+    book = xlsxwriter.Workbook(path)
+    sheet, date = book.add_worksheet("People"), book.add_format({"num_format": "dd/mm/yyyy"})
+    for number, cells in enumerate(rows):
+        for place, cell in enumerate(cells):
+            if isinstance(cell, datetime):
+                sheet.write_datetime(number, place, cell, date)
+            else:
+                sheet.write(number, place, cell)
+    book.add_worksheet("Other").write(0, 0, "nothing of it")
+    book.close()
+    return path
+
+
+def test_a_workbook_is_looked_at_tried_and_imported(
+    system: dict[str, Any], open_page: Open, watch: Any, tmp_path: Path
+) -> None:
+    """Columns with names of their own, a dry run, and only then the import; all by the keyboard's and screen readers' names."""
+    watch.expected.add(422)
+    page = open_page(width=390)
+    demo = system["tenants"][0]
+    tenant = demo["url"].rstrip("/")
+    people.sign_in(page, tenant, email=demo["email"], password=demo["password"])
+    word = uuid4().hex[:8]
+    joined = datetime.fromisoformat("2026-01-31T00:00:00")
+    rows: list[list[Any]] = [["Work address", "Called", "Position", "Since"]]
+    rows += [[f"{word}-{number}@people.example", f"Person {word}{number}", "viewer", joined] for number in range(12)]
+    rows += [["nobody", "No Address", "", joined], [rows[1][0].upper(), "Again", "", joined]]
+    page.goto(f"{tenant}/members/import")
+    choose(page, workbook(tmp_path, rows))
+
+    expect(page.locator("#detected")).to_contain_text("XLSX")
+    preview = page.get_by_role("region", name="The first rows of the file").get_by_role("table")
+    expect(preview.locator("tbody tr")).to_have_count(10)
+    expect(preview).to_contain_text(f"{word}-0@people.example")
+    expect(preview).to_contain_text("2026-01-31")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say which column holds the e-mail address.")
+
+    page.get_by_label("What the column Work address is").select_option(label="e-mail address")
+    page.get_by_label("What the column Called is").select_option(label="name")
+    page.get_by_label("What the column Position is").select_option(label="role")
+    page.get_by_label("Try it first").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("This is a dry run")).to_be_visible()
+    watch_job(page)
+    assert counts(page) == {"Created": 12, "Updated": 0, "Unchanged": 0, "Refused": 2}
+    expect(page.get_by_role("heading", name="Rows that can't be taken")).to_be_visible()
+    assert [line["row"] for line in downloaded(page, "Download the report")] == ["14", "15"]
+    page.goto(f"{tenant}/members?q={word}")
+    expect(page.get_by_text("Nobody")).to_be_visible()
+
+    page.goto(f"{tenant}/jobs?kind=members.import")
+    page.locator("#job-rows a").first.click()
+    page.get_by_role("link", name="Back to the file").click()
+    expect(page.get_by_label("What the column Called is")).to_have_value("name")
+    page.get_by_role("button", name="Start").click()
+    watch_job(page)
+    assert counts(page) == {"Created": 12, "Updated": 0, "Unchanged": 0, "Refused": 2}
+    page.goto(f"{tenant}/members?q={word}3")
+    expect(page.locator("#member-rows tbody tr")).to_have_count(1)
 
 
 def test_a_running_import_is_cancelled(system: dict[str, Any], open_page: Open, tmp_path: Path) -> None:
@@ -188,8 +262,8 @@ def test_a_running_import_is_cancelled(system: dict[str, Any], open_page: Open, 
     file = tmp_path / "many.csv"
     file.write_text("email\n" + "".join(f"{prefix}-{number}@people.example\n" for number in range(150_000)))
     page.goto(f"{tenant}/members/import")
-    page.get_by_label("CSV file").set_input_files(file)
-    page.get_by_role("button", name="Import", exact=True).click()
+    choose(page, file)
+    page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Cancel the job").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_role("status")).to_have_text("cancelled")

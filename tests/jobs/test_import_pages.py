@@ -150,6 +150,7 @@ def test_after_a_dry_run_it_waits_on_and_the_jobs_page_leads_back(
     assert f'href="{place}"' in page
     assert "Every row can be taken." in page
     assert place not in html(signed_in(viewer).get(f"/jobs/{job.pk}"))
+    assert chosen(html(client.get(place))) == ["email", "name", "role", ""]
     client.post(f"{place}/start", CHOSEN)
     run(acme, last_job(acme).pk)
     assert len(members(acme)) == len(before) + 2
