@@ -15,10 +15,10 @@ from activity.jobs.tables import Format, Layout, Row, Table
 from activity.jobs.xlsx_files import XlsxTable
 
 
-def open_table(file: IO[bytes], layout: Layout) -> Table:
-    """The file as rows. Raises JobFailed for a workbook that can't be opened."""
+def open_table(file: IO[bytes], layout: Layout, *, at_a_glance: bool = False) -> Table:
+    """The file as rows; `at_a_glance` when only the first ones are wanted. Raises JobFailed for a workbook that can't be opened."""
     if layout.format == "xlsx":
-        return XlsxTable(file)
+        return XlsxTable(file, at_a_glance=at_a_glance)
     return NdjsonTable(file, layout) if layout.format == "ndjson" else CsvTable(file, layout)
 
 
@@ -37,13 +37,13 @@ def layout_of(
 def header_of(file: IO[bytes], layout: Layout) -> tuple[str, ...]:
     """The names of the columns. Raises UploadRefused."""
     with refusing():
-        return open_table(file, layout).header
+        return open_table(file, layout, at_a_glance=True).header
 
 
 def preview(file: IO[bytes], layout: Layout, *, rows: int) -> tuple[tuple[str, ...], list[Row]]:
     """The names of the columns, and the first rows. Raises UploadRefused."""
     with refusing():
-        table = open_table(file, layout)
+        table = open_table(file, layout, at_a_glance=True)
         return table.header, list(islice(table.rows(), rows))
 
 

@@ -43,8 +43,8 @@ class XlsxTable:
     was saved.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._parts = Parts(file)
+    def __init__(self, file: IO[bytes], *, at_a_glance: bool = False) -> None:
+        self._parts = Parts(file, at_a_glance=at_a_glance)
         book = next((name for kind, name in self._parts.related("").values() if kind == "officeDocument"), "")
         if book not in self._parts:
             raise JobFailed(NOT_A_WORKBOOK)

@@ -19,6 +19,7 @@ from django.conf import settings
 from activity.jobs.errors import JobFailed
 
 UNPACKED: Final = 5  # times settings.UPLOAD_MAX_BYTES
+GLANCE: Final = 128 * 1024 * 1024  # bytes
 MAX_DIRECTORY: Final = 1024 * 1024  # bytes of the ZIP's directory
 MAX_TOKEN: Final = 1024 * 1024  # bytes between two pieces of XML that can be told apart
 MAX_NAMES: Final = 10_000  # different names of elements and attributes, which a parser keeps
@@ -31,22 +32,32 @@ _LOCKED: Final = 0x1
 
 NOT_A_WORKBOOK: Final = "This isn't an Excel workbook (XLSX), though it begins like one."
 TOO_MUCH: Final = "Unpacked, this Excel workbook is too large. Keep the one sheet that is needed, and send that."
+TOO_DEEP: Final = (
+    "The first rows of this Excel workbook lie behind too much else. Copy what is needed into a new one, and send that."
+)
 DAMAGED: Final = "This Excel workbook is damaged. Open it, save it again, and send that."
 
 Start = Callable[[str, dict[str, str]], None]
 
 
 class Parts:
-    """The parts of a workbook by their names. Raises JobFailed for what can't or mustn't be opened."""
+    """The parts of a workbook by their names. Raises JobFailed for what can't or mustn't be opened.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._left = UNPACKED * settings.UPLOAD_MAX_BYTES
+    `at_a_glance`: somebody waits for the first rows, so that no more than GLANCE is unpacked for them.
+    """
+
+    def __init__(self, file: IO[bytes], *, at_a_glance: bool = False) -> None:
+        self._most = UNPACKED * settings.UPLOAD_MAX_BYTES
         try:
             self._zip = zipfile.ZipFile(_Bounded(file))  # as much of a file as a ZipFile asks for
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
             raise JobFailed(NOT_A_WORKBOOK) from None
-        if sum(info.file_size for info in self._zip.infolist()) > self._left:
+        if sum(info.file_size for info in self._zip.infolist()) > self._most:
             raise JobFailed(TOO_MUCH)
+        self._sentence = TOO_MUCH
+        if at_a_glance and self._most > GLANCE:
+            self._most, self._sentence = GLANCE, TOO_DEEP
+        self._left = self._most
 
     def __contains__(self, name: str) -> bool:
         return name in self._zip.NameToInfo
@@ -63,14 +74,14 @@ class Parts:
                 while block := part.read(BLOCK):
                     self._left -= len(block)
                     if self._left < 0:
-                        raise JobFailed(TOO_MUCH)
+                        raise JobFailed(self._sentence)
                     yield block
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, NotImplementedError):
             raise JobFailed(DAMAGED) from None
 
     def again(self) -> None:
         """Let as much be unpacked as at first: another reading of the file begins."""
-        self._left = UNPACKED * settings.UPLOAD_MAX_BYTES
+        self._left = self._most
 
     def elements(self, name: str) -> Iterator[tuple[str, dict[str, str]]]:
         """The elements of a small part: their names without a namespace, and attributes, likewise."""

@@ -1,7 +1,7 @@
 """What an import costs beside a bare COPY of the same rows into the same table with the same indexes, in one run.
 
 TENANTRY_BENCH_ROWS names another size than 1,000,000, TENANTRY_BENCH_ROUNDS another number of rounds than 1. In CI the statements of a
-batch are counted in its place.
+batch are counted in its place, at 400 and 800 rows in batches of 100.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 import xlsxwriter
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.imports import job as imports
 from accounts.imports.columns import COLUMNS, REQUIRED, found_columns
@@ -131,3 +132,28 @@ def test_an_import_beside_a_bare_copy(lasting_tenant: LastingTenant) -> None:  #
             f"\n{ROWS:,} members: import {ours:.1f} s ({ROWS / ours:,.0f} rows/s), bare COPY {floor:.1f} s: {ratios[-1]:.2f}x"
         )
     assert sorted(ratios)[len(ratios) // 2] >= 0.15
+
+
+def statements(ref: TenantRef, rows: int) -> int:
+    """How many statements the job of so many people sends, but for COPY."""
+    with use_tenant(ref), written(rows) as file:
+        User.objects.all().delete()
+        job = started(file)
+        with CaptureQueriesContext(connection) as sent:
+            run_job(UUID(str(job.pk)))
+        assert Job.objects.get(pk=job.pk).counts["created"] == rows
+        files.delete_all(job.pk)
+        return len(sent)
+
+
+def test_statements_grow_with_batches_and_not_with_rows(
+    lasting_tenant: LastingTenant,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three for the rows, two for the checkpoint, two for the transaction."""
+    monkeypatch.setattr(imports, "BATCH", 100)
+    ref = lasting_tenant()
+    few, many = statements(ref, 400), statements(ref, 800)
+    assert (many - few) / 4 <= 7
+    monkeypatch.setattr(imports, "BATCH", 200)
+    assert statements(ref, 800) == few

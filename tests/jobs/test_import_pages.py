@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts.imports import waiting
 from accounts.models import User, WaitingImport
 from accounts.tasks import prune
+from activity.archive.own_parts import files_part
 from activity.erasure.signals import person_erased
 from activity.jobs.models import Job
 from tenants.context import use_control, use_tenant
@@ -278,6 +279,16 @@ def test_one_whose_file_is_gone_is_chosen_again(signed_in: SignedIn, admin: User
     assert "Choose it again" in html(client.post(f"{place}/start", CHOSEN, follow=True))
     with use_tenant(acme):
         assert not Job.objects.exists()
+
+
+def test_it_is_in_no_archive(signed_in: SignedIn, admin: User, acme: TenantRef) -> None:
+    send(signed_in(admin))
+    with use_tenant(acme):
+        default_storage.save("others/file", io.BytesIO(b"x"))  # type: ignore[arg-type]  # the control
+        try:
+            assert [entry.name for entry in files_part()] == ["others/file"]
+        finally:
+            default_storage.delete("others/file")
 
 
 @pytest.mark.parametrize(
