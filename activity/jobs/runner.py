@@ -184,7 +184,7 @@ def _end(
     except LeaseLost:
         files.delete(result[0])
         raise
-    summaries.tell(ended)
+    summaries.tell(ended, of_running=True)
     if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
         files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)

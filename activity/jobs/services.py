@@ -114,8 +114,9 @@ def job_cancel(*, job: Job) -> Job:
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFailed.
+    It runs with the rights of whoever started it. Raises JobNotFailed, and django.db.DatabaseError.
     """
+    ref = context.current()
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=job.pk)
         if job.state != Job.State.FAILED:
@@ -124,8 +125,9 @@ def job_retry(*, job: Job) -> Job:
             state=Job.State.QUEUED, finished_at=None, error="", stalls=0, quarantined_at=None, cancelled_by=None
         )
         job = Job.objects.get(pk=job.pk)
+        summaries.announce_again(ref, job.pk)
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
-        transaction.on_commit(lambda: summaries.tell(job))
+        transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
         hints.send_to_control(TURNS)
     return job
 
