@@ -27,21 +27,23 @@ class JobsRequest(Protocol):
 
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs, newest first. While one of them isn't finished, the page asks for its rows again every two seconds."""
-    chosen = {name: request.GET.get(name, "") for name in ("kind", "state", "actor")}
+    kind, state, actor = (request.GET.get(name, "") for name in ("kind", "state", "actor"))
     try:
-        page = selectors.job_page(**chosen, cursor=request.GET.get("cursor"))
+        page = selectors.job_page(kind=kind, state=state, actor=actor, cursor=request.GET.get("cursor"))
     except BadCursor:
-        page = selectors.job_page(**chosen)
+        page = selectors.job_page(kind=kind, state=state, actor=actor)
     facts = {
         "jobs": page.items,
         "next": page.next,
-        "is_filtered": any(chosen.values()),
+        "is_filtered": bool(kind or state or actor),
         "is_moving": any(not job.is_finished for job in page.items) and "cursor" not in request.GET,
         "kinds": all_kinds(),
         "states": Job.State.values,
-        **chosen,
+        "kind": kind,
+        "state": state,
+        "actor": actor,
         "me": f"user:{cast(JobsRequest, request).user.pk}",
-        "actor_name": next((job.actor.get("name") for job in page.items), "") if chosen["actor"] else "",
+        "actor_name": next((job.actor.get("name") for job in page.items), "") if actor else "",
     }
     template = "jobs/rows.html" if getattr(request, "htmx", None) else "jobs/jobs.html"
     return render(request, template, facts)

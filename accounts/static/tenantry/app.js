@@ -8,6 +8,7 @@
   // --- Times: the server writes UTC, the reader sees the local time -----------------------------------------------------
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
@@ -26,7 +27,8 @@
       const moment = new Date(element.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
       element.title = exact.format(moment);
-      element.textContent = element.dataset.format === "full" ? full.format(moment) : ago(moment);
+      const form = { full, clock }[element.dataset.format];
+      element.textContent = form ? form.format(moment) : ago(moment);
     }
   };
 
