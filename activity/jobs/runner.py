@@ -64,13 +64,17 @@ def run_turns(seconds: float, *, call_others: Callable[[], object] = lambda: Non
 def _run_taken(taken: turns.Taken) -> None:
     try:
         ref: Ref = CONTROL if taken.owner == CONTROL.id else directory.by_id(taken.owner)
+    except TenantNotFound:
+        log.warning("job_of_nobody", job=str(taken.job_id), tenant=taken.owner)
+        return
+    try:
         with context.use(ref), structlog.contextvars.bound_contextvars(tenant=ref.slug):
             release_unless_active(CONTROL.alias)  # a job may take hours
             _had(taken.job_id, is_told=True)
-    except TenantNotFound:
-        log.warning("job_of_nobody", job=str(taken.job_id), tenant=taken.owner)
-    except (DatabaseError, *_AWAY) as error:  # the sweep comes back to it; the turns of others go on
+    except (DatabaseError, *_AWAY) as error:  # of the claim: the tenant can't be reached, and the turns of others go on
         log.warning("job_left", job=str(taken.job_id), tenant=taken.owner, error=type(error).__name__)
+        summaries.put_off(ref, taken.job_id)
+        turns.rest(taken.owner)
 
 
 def run_job(job_id: UUID) -> Job.State | None:
@@ -187,7 +191,7 @@ def _end(
     except LeaseLost:
         files.delete(result[0])
         raise
-    summaries.tell(ended)
+    summaries.tell(ended, of_running=True)
     if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
         files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)

@@ -154,8 +154,9 @@ def job_cancel(*, job: Job) -> Job:
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFailed, UniqueTaken.
+    It runs with the rights of whoever started it. Raises JobNotFailed, UniqueTaken, and django.db.DatabaseError.
     """
+    ref = context.current()
     with transaction.atomic():
         job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if job.state != Job.State.FAILED:
@@ -169,8 +170,9 @@ def job_retry(*, job: Job) -> Job:
             raise UniqueTaken() from None
         lines.write(job.pk, [lines.Line("It is to be tried again, from where it was.")])
         job = Job.objects.get(pk=job.pk)
+        summaries.announce_again(ref, job.pk)
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
-        transaction.on_commit(lambda: summaries.tell(job))
+        transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
         hints.send_to_control(TURNS)
     return job
 

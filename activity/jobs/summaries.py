@@ -46,17 +46,30 @@ def enqueue(ref: Ref, job_id: UUID) -> None:
         turns.wait(_tenant_of(ref))
 
 
-def tell(job: Job) -> None:
+def announce_again(ref: Ref, job_id: UUID) -> None:
+    """Note that a job which has ended is about to be queued again, so that it is found whatever happens. Raises DatabaseError.
+
+    When it isn't queued after all, whoever finds it tells its summary so.
+    """
+    with _control():
+        JobSummary.objects.filter(pk=job_id).update(
+            state=Job.State.QUEUED, finished_at=None, error="", due_at=Now() + SWEEP_AGAIN
+        )
+
+
+def tell(job: Job, *, of_running: bool = False) -> None:
     """Bring the summary of a job of the active tenant up to date with what has been committed, and its tenant's turn with it.
 
-    What goes wrong is logged: the sweeper does it again.
+    `of_running`: only a summary that says that it runs, for who has ended it: it may be queued again by now. What goes wrong is logged:
+    the sweeper does it again.
     """
     tenant_id = _tenant_of(context.current())
     facts = {"state": job.state, "done": job.done, "error": job.error, "finished_at": job.finished_at}
     if job.state == Job.State.QUEUED:
         facts["due_at"] = Now()
     with _control(), _late(job.pk):
-        JobSummary.objects.filter(pk=job.pk).update(**facts)
+        found = JobSummary.objects.filter(pk=job.pk)
+        (found.filter(state=Job.State.RUNNING) if of_running else found).update(**facts)
         if job.state == Job.State.QUEUED:
             turns.wait(tenant_id)
         if job.state != Job.State.RUNNING:

@@ -56,6 +56,17 @@ async def close() -> None:
     await mongo_async.close()
 
 
+async def _position(ref: TenantRef, after: int | None, head: int) -> int:
+    """Where to begin: behind the number that a client names, or at the end of the log, when it names none or one that isn't there yet.
+
+    The log may have more than `head`, which a relay notes once the log has it: a client that was given such a number names it.
+    """
+    if after is None or after <= head:
+        return head if after is None else after
+    found = await log_async.behind(ref, after - 1, 1)
+    return after if found and found[0]["seq"] == after else head
+
+
 class Hub:
     """`channels` by the tenant's id."""
 
@@ -75,7 +86,7 @@ class Hub:
             # In this order: what is appended behind the number that is read here, the change stream tells of.
             await self._watching()
             head = await log_async.head_of(ref)
-            follower.begin(head if wanted.after is None else min(wanted.after, head))
+            follower.begin(await _position(ref, wanted.after, head))
             follower.channel.begin(head)
             yield follower
         finally:

@@ -45,14 +45,18 @@ def asking(api: ApiOf, viewer: User, settings: Any) -> Api:
 
 
 def test_a_list_is_two_statements_and_one_script(asking: Api, acme: TenantRef) -> None:
-    before = script_calls()
     with statements(acme) as seen:
         assert asking.get("/members?limit=20").status_code == 200
     texts = [query["sql"] for query in seen]
     assert len(texts) == 2, texts
     assert "accounts_apitoken" in texts[0]  # token, user and role at once
     assert "accounts_apitoken" not in texts[1]
-    assert script_calls() - before == 1
+    calls = []
+    for _ in range(5):  # the server counts the scripts of tests that run beside this one too
+        before = script_calls()
+        assert asking.get("/members?limit=20").status_code == 200
+        calls.append(script_calls() - before)
+    assert min(calls) == 1
 
 
 def test_what_is_refused_reads_nothing_else(asking: Api, acme: TenantRef) -> None:

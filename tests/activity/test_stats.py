@@ -187,19 +187,25 @@ def test_rights(acme: TenantRef, globex: TenantRef, api: ApiOf, owner: User, vie
     [
         (Query(), "day", 14),
         (Query(action="member."), "day", 14),
-        (Query(start=NOW - timedelta(hours=5)), "hour", 6),
         (Query(start=NOW - timedelta(days=40), end=NOW - timedelta(days=39)), "day", 2),
         (Query(start=datetime(2001, 1, 1, tzinfo=UTC)), "day", 366),
         (Query(end=datetime(1, 1, 2, tzinfo=UTC)), "hour", 0),
         (Query(start=datetime(9999, 12, 31, 20, tzinfo=UTC)), "hour", 4),
     ],
-    ids=["all", "prefix", "hours", "days", "too many days", "before all", "after all"],
+    ids=["all", "prefix", "days", "too many days", "before all", "after all"],
 )
 def test_the_chart_of_a_page_fits_its_filter(tenant: TenantRef, query: Query, by: str, buckets: int) -> None:
     found = stats.stats_of_query(query)
     assert found is not None
     if buckets:
         assert (found.by, len(found.buckets)) == (by, buckets)
+
+
+def test_the_chart_of_some_hours_has_them(tenant: TenantRef) -> None:
+    found = stats.stats_of_query(Query(start=datetime.now(UTC) - timedelta(hours=5)))
+    assert found is not None
+    assert found.by == "hour"
+    assert len(found.buckets) in {6, 7}  # another one has begun meanwhile
 
 
 @pytest.mark.parametrize("filters", [{"actor": "a:b"}, {"target": "a:b"}, {"source": "ui"}, {"q": "x"}], ids=str)

@@ -319,14 +319,15 @@ def test_a_read_on_a_connection_that_died_is_run_on_a_new_one_and_a_write_is_not
 
 
 def test_a_cut_reaches_the_pools_of_a_loop(home: Any, run_in: RunIn) -> None:
-    _cluster, ref = home(replicas=0)
+    cluster, ref = home(replicas=0)
+    hangs = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
 
     async def work() -> None:
         endpoint = (await route_to(ref.alias)).endpoint
         hanging = asyncio.create_task(aio.execute("SELECT pg_sleep(60)"))
-        while ref.alias not in pools.owners():
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(cluster.execute, "primary", hangs):
+                await asyncio.sleep(0.02)
         assert await asyncio.to_thread(pools.cut, endpoint) >= 1
         with pytest.raises(OperationalError):
             await asyncio.wait_for(hanging, 5)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db.models.functions import Now
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
-from activity.jobs import turns
+from activity.jobs import summaries, turns
 from activity.jobs.errors import JobFailed, JobNotFailed
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.runner import run_job
 from activity.jobs.services import job_retry, job_start
-from tenants.context import use_tenant
-from tenants.models import JobSummary
+from tenants.context import use_control, use_tenant
+from tenants.models import JobSummary, JobTurn
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
@@ -56,6 +58,37 @@ def test_it_goes_on_from_where_it_was(tenant: TenantRef, kinds: Kinds) -> None: 
         "job.started", "job.failed", "job.retried", "job.succeeded",
     ]  # fmt: skip
     assert JobSummary.objects.get(pk=job.pk).state == "succeeded"
+
+
+def test_the_sweep_finds_one_that_was_retried_by_a_process_that_died(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    """What follows the commit doesn't happen, which a test's transaction sees to anyway."""
+    job = job_start(kind=kinds.add(FailsAt(0)))
+    run_job(job.pk)
+    job_retry(job=job)
+    JobSummary.objects.filter(pk=job.pk, state="queued", finished_at=None).update(due_at=Now() - timedelta(seconds=1))
+    with use_control():
+        JobTurn.objects.all().delete()
+        JobSummary.objects.exclude(pk=job.pk).delete()
+        turns.repair()
+        taken = turns.take()
+    assert taken == turns.Taken(job.pk, tenant.id)
+
+
+def test_who_ended_it_late_says_nothing_of_one_that_was_retried_since(
+    tenant: TenantRef, kinds: Kinds, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    tell = summaries.tell
+
+    def retried_meanwhile(job: Job, **options: Any) -> None:
+        if job.state == Job.State.FAILED:
+            job_retry(job=job)
+        tell(job, **options)
+
+    monkeypatch.setattr(summaries, "tell", retried_meanwhile)
+    job = job_start(kind=kinds.add(FailsAt(0)))
+    run_job(job.pk)
+    summary = JobSummary.objects.get(pk=job.pk)
+    assert (summary.state, summary.finished_at) == ("queued", None)
 
 
 def test_one_that_was_set_aside_has_three_attempts_again(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811

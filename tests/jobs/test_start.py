@@ -62,7 +62,7 @@ class TestRefused:
             ({"kind": 1}, ["kind"]),
             ({}, ["kind"]),
             ({"kind": "members.export", "params": []}, ["params"]),
-            ({"kind": "members.export", "params": {"format": "docx"}}, ["params.format"]),
+            ({"kind": "members.export", "params": {"format": "pdf"}}, ["params.format"]),
             ({"kind": "members.export", "params": {"format": 1}}, ["params.format"]),
             ({"kind": "members.export", "params": {"q": ["x"]}}, ["params.q"]),
             ({"kind": "members.export", "params": {"role": "king", "q": 1}}, ["params.q", "params.role"]),

@@ -244,6 +244,25 @@ def test_a_worker_runs_what_waits_in_turns_and_calls_others(
             assert Job.objects.get(pk=job.pk).state == "succeeded"
 
 
+def test_a_tenant_that_can_not_be_reached_holds_nobody_up(
+    acme: TenantRef, nobody_waits: None, kinds: Kinds  # noqa: F811
+) -> None:  # fmt: skip
+    """Its database isn't there: one of its jobs is tried, and then it rests until the sweep asks for it again."""
+    gone = tenant_of()
+    theirs = queue(gone, 20)
+    with use_tenant(acme):
+        job = job_start(kind=kinds.add(lambda run, params: None))
+        summaries.enqueue(acme, job.pk)
+    with use_control():
+        assert run_turns(60.0) == 2
+        assert JobSummary.objects.filter(pk__in=theirs, state="queued").count() == 20
+        assert not turns.is_anybody_waiting()
+        turns.repair()
+        assert turns.is_anybody_waiting()
+    with use_tenant(acme):
+        assert Job.objects.get(pk=job.pk).state == "succeeded"
+
+
 def test_the_sweep_calls_a_worker_when_somebody_waits(nobody_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[int] = []
     monkeypatch.setattr(tasks, "call_workers", lambda: called.append(1))

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from activity import mongo
+from activity.models import LogHead
 from activity.search import Query
 from activity.tail import channel as channels
 from activity.tail import follower as followers
 from activity.tail import watch as watches
 from activity.tail.follower import Follower, Wanted
 from activity.tail.hub import hub
+from tenants.context import use_tenant
 from tests.operations.conftest import Start
 from tests.operations.processes import FrontEnd
 from tests.system import wait_for
@@ -93,6 +95,30 @@ def test_a_number_that_the_log_has_not_reached_begins_at_its_end(stream: FrontEn
         listener.cut()
 
     asyncio.run(run())
+
+
+def test_what_was_given_out_before_the_relay_noted_it_is_not_repeated(stream: FrontEnd, followed: Followed) -> None:
+    """The log has an event, and Postgres doesn't say so yet, as between the relay's two writes."""
+
+    async def run() -> None:
+        head = await asyncio.to_thread(followed.head)
+        await asyncio.to_thread(followed.record, 1, 2)
+        await asyncio.to_thread(note_head, followed, head)
+        listener = await followed.listen(stream, **{"Last-Event-ID": str(head + 1)})
+        try:
+            assert await listener.take(1) == [head + 2]
+        finally:
+            await asyncio.to_thread(note_head, followed, head + 2)
+        await asyncio.to_thread(followed.record, 3)
+        assert await listener.take(1) == [head + 3]
+        listener.cut()
+
+    asyncio.run(run())
+
+
+def note_head(followed: Followed, number: int) -> None:
+    with use_tenant(followed.ref):
+        LogHead.objects.update(appended=number)
 
 
 def test_at_sigterm_streams_end_whole_and_clients_go_on_in_the_next_process(start: Start, followed: Followed) -> None:
