@@ -51,8 +51,11 @@
       event.preventDefault();
       const submitter = event.submitter;
       if (await ask(form)) {
-        form.dataset.confirmed = "yes";
-        form.requestSubmit(submitter);
+        // A part of the page that moves may have been replaced while the question was open.
+        const now = form.isConnected ? form : document.getElementById(form.id);
+        if (!now) return;
+        now.dataset.confirmed = "yes";
+        now.requestSubmit(now === form ? submitter : null);
       }
       return;
     }
