@@ -67,7 +67,8 @@ class Workers:
 
         def stopped() -> dict[Held, int] | None:
             for process in [main, *main.children()]:
-                process.suspend()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
             holders = self._holders(started)
             if not holders:
                 self._resume(main)
@@ -93,10 +94,12 @@ class Workers:
                 process.resume()
 
     def _holders(self, started: Started) -> dict[Held, int]:
-        """The process that has each running job, by the job and its attempt."""
+        """The process that has each running job, by the job and its attempt; not those that were killed before."""
+        alive = {child.pid for child in psutil.Process(started.popen.pid).children()}
         running = set(Job.objects.filter(state="running").values_list("id", "attempt"))
         claims = {(line["job"], line["attempt"]): line["pid"] for line in started.lines("job_claimed")}
-        return {held: claims[str(held[0]), held[1]] for held in running if (str(held[0]), held[1]) in claims}
+        holders = {(job_id, attempt): claims.get((str(job_id), attempt)) for job_id, attempt in running}
+        return {held: pid for held, pid in holders.items() if pid in alive}
 
     def stop(self) -> None:
         for stack in self.stacks:
