@@ -134,7 +134,7 @@ def run(
             wait_for(
                 lambda goal=goal: workers.sweep() or finished() >= goal, timeout=600, what=f"{goal} jobs have ended"
             )
-            victims += workers.kill(number % 2, whole=number % 3 == 0)
+            victims += workers.kill(number % 2, whole=number % 3 == 1)
         seen, at = finished(), time.monotonic()
         while seen < count and time.monotonic() - at < (3 if sweep_every is None else 120):
             workers.sweep()
