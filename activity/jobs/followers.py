@@ -27,6 +27,11 @@ def settle_all(former: Job) -> None:
         settle(follower)
 
 
+def must_wait(job: Job) -> bool:
+    """Whether a queued job comes after one that hasn't succeeded."""
+    return job.after_id is not None and not Job.objects.filter(pk=job.after_id, state=Job.State.SUCCEEDED).exists()
+
+
 def settle(job: Job) -> None:
     """Let a queued job wait for its turn, or for what it comes after; or cancel it."""
     former = Job.objects.filter(pk=job.after_id).first() if job.after_id else None

@@ -208,7 +208,7 @@ def _tell_end(job_id: UUID) -> Job.State | None:
         else:
             summaries.put_off(context.current(), job_id)
         return None
-    if job.state == Job.State.QUEUED and job.after_id is not None:
+    if job.state == Job.State.QUEUED and followers.must_wait(job):
         followers.settle(job)
     elif job.state != Job.State.RUNNING:
         summaries.tell(job)

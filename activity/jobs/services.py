@@ -107,7 +107,8 @@ def _insert(job: Job) -> Job | None:
                     transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
                     hints.send_to_control(TURNS)
                 else:
-                    transaction.on_commit(lambda: followers.settle(job))
+                    # Robust: the job is made; what goes wrong here the sweep does again.
+                    transaction.on_commit(lambda: followers.settle(job), robust=True)
                 return None
         except IntegrityError as error:
             if job.unique_key is None or not _is_of_unique_key(error):
