@@ -299,6 +299,7 @@ OUTBOX_SERVER_FULL_MB = env.number("OUTBOX_SERVER_FULL_MB", 16384)
 # --- Jobs ----------------------------------------------------------------------------------------------------------------
 
 JOB_LEASE = env.number("JOB_LEASE", 15)  # seconds for which a worker has a job, unless it says that it goes on
+JOB_TIME_LIMIT = env.number("JOB_TIME_LIMIT", 6 * 60 * 60)  # seconds for an attempt, unless its kind says otherwise
 UPLOAD_MAX_BYTES = env.number("UPLOAD_MAX_MB", 100) * 1024 * 1024
 # By plan: a tenant's share of the turns, among those whose jobs wait, and how many of its jobs may run at once.
 JOB_WEIGHTS = env.plan_numbers("JOB_WEIGHTS", "free=1,team=2,business=4")

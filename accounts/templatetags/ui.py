@@ -30,7 +30,7 @@ def icon(name: str, css: str = "") -> SafeString:
 
 @register.simple_tag
 def when(moment: datetime | None, form: str = "relative") -> SafeString | str:
-    """A moment as `<time>`, which app.js tells in the reader's zone, "relative" or "full"; nothing for None."""
+    """A moment as `<time>`, which app.js tells in the reader's zone, "relative", "full" or "clock" (with seconds); nothing for None."""
     if moment is None:
         return ""
     if timezone.is_naive(moment):  # a mail's Date without a zone means UTC

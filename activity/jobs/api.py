@@ -12,8 +12,10 @@ from ninja import Query, Router, Status
 from activity.api import caller
 from activity.jobs import links, selectors, services
 from activity.jobs.downloads import report_response, result_response
+from activity.jobs.errors import JobNotFound, ParametersInvalid
 from activity.jobs.kinds import kind_of, verb_of
-from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut, LinkIn, LinkOut
+from activity.jobs.models import Job
+from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut, LineOut, LinkIn, LinkOut, LogFilter, LogPageOut
 
 router = Router(tags=["Jobs"])
 
@@ -21,7 +23,13 @@ router = Router(tags=["Jobs"])
 @router.get("/jobs", response=JobPageOut, summary="List jobs, newest first")
 def job_list(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
     caller(request).require("jobs.read")
-    page = selectors.job_page(kind=filters.kind, state=filters.state or "", limit=filters.limit, cursor=filters.cursor)
+    page = selectors.job_page(
+        kind=filters.kind,
+        state=filters.state or "",
+        actor=filters.actor,
+        limit=filters.limit,
+        cursor=filters.cursor,
+    )
     return {"items": [JobOut.of(job) for job in page.items], "next": page.next}
 
 
@@ -30,7 +38,17 @@ def job_start(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
     """It runs after the answer; ask for it by its id until its state is `succeeded`, `failed` or `cancelled`."""
     caller(request).require("jobs.write")
     caller(request).require(kind_of(body.kind).verb)
-    return Status(202, JobOut.of(services.job_start(kind=body.kind, params=body.params)))
+    after = None if body.after is None else _former(request, body.after)
+    job = services.job_start(kind=body.kind, params=body.params, unique=body.unique, after=after)
+    return Status(202, JobOut.of(job))
+
+
+def _former(request: HttpRequest, job_id: UUID) -> Job:
+    caller(request).require("jobs.read")
+    try:
+        return selectors.job_get(job_id)
+    except JobNotFound as refusal:
+        raise ParametersInvalid({"after": [refusal.message]}) from None
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job, and how far it is")
@@ -55,6 +73,16 @@ def job_retry(request: HttpRequest, job_id: UUID) -> Status[dict[str, Any]]:
     caller(request).require("jobs.write")
     caller(request).require(verb_of(job.kind))
     return Status(202, JobOut.of(services.job_retry(job=job)))
+
+
+@router.get("/jobs/{uuid:job_id}/log", response=LogPageOut, summary="A job's log, oldest line first")
+def job_log(request: HttpRequest, job_id: UUID, filters: Query[LogFilter]) -> dict[str, Any]:
+    """What it noted, and what became of it: at most 1,000 lines, the newest ones."""
+    job = selectors.job_get(job_id)
+    caller(request).require("jobs.read")
+    caller(request).require(verb_of(job.kind))
+    page = selectors.log_page(job, limit=filters.limit, cursor=filters.cursor)
+    return {"items": [LineOut.of(line) for line in page.items], "next": page.next}
 
 
 @router.get("/jobs/{uuid:job_id}/result", response={200: None}, summary="The file that a job made")

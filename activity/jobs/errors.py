@@ -7,12 +7,14 @@ JobError
 ├── LinkInvalid             a signed link to a file is not one of this tenant's, or has expired
 ├── JobFinished             what was asked is for a job that hasn't ended
 ├── JobNotFailed            what was asked is for a job that has failed
+├── UniqueTaken             another job with the same key isn't finished
 ├── UploadRefused           what was sent can't be taken as the job's file
 └── JobFailed               raised by a kind: the job can't be done, and its sentence says why
 
 Stopped                     the run must end now; raised inside a kind by its `Run`, which the kind lets pass
 ├── LeaseLost               another attempt has the job, or none: nothing of this one counts any more
 ├── Cancelled               somebody cancelled the job
+├── TimeLimitReached        the attempt has lasted for as long as its kind may
 └── HandedBack              the worker is stopping, or the tenant isn't served: another attempt goes on later
 """
 
@@ -86,6 +88,15 @@ class JobNotFailed(JobError):
         self.state = state
 
 
+class UniqueTaken(JobError):
+    """Raised when a job is to be tried again while another one of its kind with the same key isn't finished."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("Another job of this kind with the same key isn't finished; try again when it has ended.")
+
+
 class UploadRefused(JobError):
     """Raised when an upload can't be taken: too large (413), without a length (411), or not what the kind reads (422)."""
 
@@ -114,6 +125,10 @@ class LeaseLost(Stopped):
 
 class Cancelled(Stopped):
     """Raised when somebody has cancelled the job."""
+
+
+class TimeLimitReached(Stopped):
+    """Raised when the attempt has lasted for as long as its kind may."""
 
 
 class HandedBack(Stopped):

@@ -63,6 +63,7 @@ class JobFailed(JobEnded):
 @dataclass(frozen=True, kw_only=True)
 class JobCancelled(JobEnded):
     action: ClassVar[str] = "job.cancelled"
+    reason: str | None = None
 
 
 ENDED: dict[str, type[JobEnded]] = {

@@ -1,4 +1,4 @@
-"""Holds a job's lease while its kind works, and hears that it was cancelled, taken over, or that the worker is stopping."""
+"""Holds a job's lease while its kind works, and hears that it was cancelled, taken over, has lasted too long, or its worker is stopping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from psycopg.pq import TransactionStatus
 
 from activity.jobs import lease, shutdown, slots
-from activity.jobs.errors import Cancelled, HandedBack, LeaseLost, Stopped
+from activity.jobs.errors import Cancelled, HandedBack, LeaseLost, Stopped, TimeLimitReached
 from activity.jobs.run import Run
 from tenants import context
 from tenants.refs import Ref
@@ -27,9 +27,10 @@ LOOK_EVERY: Final = 0.5
 class Heartbeat:
     """A thread beside the run. It ends with the block, before anybody finishes the job, so that it interrupts nothing else."""
 
-    def __init__(self, run: Run, ref: Ref) -> None:
+    def __init__(self, run: Run, ref: Ref, *, time_limit: float) -> None:
         self.run = run
         self.ref = ref
+        self.time_limit = time_limit  # seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="job-heartbeat", daemon=True)
         # The connection that the kind's own statements use, so that a long one can be interrupted.
@@ -48,13 +49,15 @@ class Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
-        held_at = renewed_at = time.monotonic()
+        began_at = held_at = renewed_at = time.monotonic()
         while not self._ended.wait(LOOK_EVERY):
             slots.stamp()
             now = time.monotonic()
             try:
                 if shutdown.is_asked_for():
                     raise HandedBack(reason="worker stopping")
+                if now - began_at >= self.time_limit:
+                    raise TimeLimitReached(seconds=self.time_limit)
                 with context.use(self.ref):
                     if now - renewed_at >= settings.JOB_LEASE / 3:
                         is_cancelled = lease.renew(self.run.job)

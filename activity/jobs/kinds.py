@@ -40,7 +40,8 @@ class Kind:
     """A kind of job. `verb` is what one must be allowed, to start it and to see what it made.
 
     `upload_at`: it works on a file, which is sent to this address of its own and not to POST /jobs. `has_report`: it may leave problems
-    by row and column. `counts`: the names of what it counts, in the order in which people read them.
+    by row and column. `counts`: the names of what it counts, in the order in which people read them. `time_limit`: seconds after which an
+    attempt is stopped and the job fails; None is settings.JOB_TIME_LIMIT.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Kind:
     upload_at: str = ""
     has_report: bool = False
     counts: tuple[str, ...] = ()
+    time_limit: float | None = None
 
     def parse(self, params: Mapping[str, Any]) -> BaseModel:
         """The parameters with their types. Raises ParametersInvalid."""
@@ -80,11 +82,12 @@ def job_kind(
     upload_at: str = "",
     has_report: bool = False,
     counts: tuple[str, ...] = (),
+    time_limit: float | None = None,
 ) -> Callable[[RunKind[P]], RunKind[P]]:
     """Register the decorated function as what runs a kind of job. `title` is what people read."""
 
     def register(run: RunKind[P]) -> RunKind[P]:
-        _kinds[name] = Kind(name, title, verb, params, run, upload_at, has_report, counts)
+        _kinds[name] = Kind(name, title, verb, params, run, upload_at, has_report, counts, time_limit)
         return run
 
     return register

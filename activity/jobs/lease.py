@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 
 from activity.context import Actor, RecordingContext, recording_as
-from activity.jobs import events
+from activity.jobs import events, lines
 from activity.jobs.errors import Cancelled, LeaseLost
 from activity.jobs.models import Job
 from activity.outbox import record
@@ -27,16 +27,28 @@ log = structlog.get_logger(__name__)
 MAX_STALLS: Final = 3
 
 # SKIP LOCKED: whoever holds the row is at work on it, or was stopped in the midst of a checkpoint; the sweeper comes back.
+# NO KEY: a row that refers to it, written by somebody who hasn't committed yet, is in nobody's way.
 _CLAIM: Final = """
-UPDATE jobs_job
-SET state = 'running', attempt = attempt + 1, stalls = stalls + 1, lease_until = clock_timestamp() + %(lease)s * interval '1 second',
-    started_at = coalesce(started_at, now())
-WHERE id = (
-    SELECT id FROM jobs_job
-    WHERE id = %(id)s AND (state = 'queued' OR state = 'running' AND lease_until < clock_timestamp())
-    FOR UPDATE SKIP LOCKED
+WITH found AS (
+    SELECT id, state = 'running' AS was_left FROM jobs_job
+    WHERE id = %(id)s AND (state = 'queued' OR state = 'running' AND lease_until < clock_timestamp()) AND (
+        after_id IS NULL
+        OR EXISTS (SELECT FROM jobs_job AS former WHERE former.id = jobs_job.after_id AND former.state = 'succeeded')
+    )
+    FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+), claimed AS (
+    UPDATE jobs_job
+    SET state = 'running', attempt = attempt + 1, stalls = stalls + 1, rate = NULL,
+        lease_until = clock_timestamp() + %(lease)s * interval '1 second', started_at = coalesce(started_at, now())
+    FROM found WHERE jobs_job.id = found.id
+    RETURNING jobs_job.*, found.was_left
+), noted AS (
+    INSERT INTO jobs_jobline (job_id, at, level, sentence)
+    SELECT id, clock_timestamp(), CASE WHEN was_left THEN 'warning' ELSE 'info' END,
+        'Attempt ' || attempt || ' began' || CASE WHEN was_left THEN ': the worker of the one before was lost.' ELSE '.' END
+    FROM claimed
 )
-RETURNING *
+SELECT * FROM claimed
 """
 _RENEW: Final = """
 UPDATE jobs_job SET lease_until = clock_timestamp() + %(lease)s * interval '1 second'
@@ -48,14 +60,17 @@ SELECT cancelled_by IS NOT NULL FROM jobs_job WHERE id = %(id)s AND attempt = %(
 """
 _CHECKPOINT: Final = """
 UPDATE jobs_job
-SET done = %(done)s, total = %(total)s, counts = %(counts)s, checkpoint = %(checkpoint)s, stalls = 0,
+SET done = %(done)s, total = %(total)s, counts = %(counts)s, checkpoint = %(checkpoint)s, rate = %(rate)s, stalls = 0,
     lease_until = clock_timestamp() + %(lease)s * interval '1 second'
 WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'running'
 """
 
 
 def claim(job_id: UUID) -> Job | None:
-    """The job, which is this caller's from now on, for settings.JOB_LEASE seconds; None when somebody else has it or it has ended."""
+    """The job, which is this caller's from now on, for settings.JOB_LEASE seconds; None when it can't be had.
+
+    Then somebody else has it, it has ended, or the job that it comes after hasn't succeeded (yet).
+    """
     return next(iter(Job.objects.raw(_CLAIM, {"id": job_id, "lease": settings.JOB_LEASE})), None)
 
 
@@ -78,7 +93,15 @@ def _is_cancelled(job: Job, statement: str) -> bool:
     return bool(row[0])
 
 
-def checkpoint(job: Job, *, done: int, total: int | None, counts: Mapping[str, int], saved: Mapping[str, Any]) -> None:
+def checkpoint(
+    job: Job,
+    *,
+    done: int,
+    total: int | None,
+    counts: Mapping[str, int],
+    saved: Mapping[str, Any],
+    rate: float | None = None,
+) -> None:
     """Note how far the job is; inside a transaction, with what was done, so that both commit or neither does. Raises LeaseLost."""
     facts: dict[str, Any] = {
         "id": job.pk,
@@ -86,6 +109,7 @@ def checkpoint(job: Job, *, done: int, total: int | None, counts: Mapping[str, i
         "lease": settings.JOB_LEASE,
         "done": done,
         "total": total,
+        "rate": rate,
         "counts": connection.ops.adapt_json_value(dict(counts), None),
         "checkpoint": connection.ops.adapt_json_value(dict(saved), None),
     }
@@ -95,15 +119,26 @@ def checkpoint(job: Job, *, done: int, total: int | None, counts: Mapping[str, i
             raise LeaseLost(job=str(job.pk), attempt=job.attempt)
 
 
-def release(job: Job, *, blameless: bool) -> bool:
-    """Give the job back unfinished, for whoever claims it next; whether it was still this attempt's.
+def note(job: Job, line: lines.Line) -> None:
+    """Put a line into the job's log. Raises LeaseLost."""
+    with transaction.atomic():
+        if not _own(job).exists():
+            raise LeaseLost(job=str(job.pk), attempt=job.attempt)
+        lines.write(job.pk, [line])
+
+
+def release(job: Job, *, blameless: bool, line: lines.Line) -> bool:
+    """Give the job back unfinished, for whoever claims it next; whether it was still this attempt's. `line` tells its log why.
 
     `blameless`: the attempt doesn't count among those without progress.
     """
-    changes: dict[str, Any] = {"state": Job.State.QUEUED, "lease_until": None}
+    changes: dict[str, Any] = {"state": Job.State.QUEUED, "lease_until": None, "rate": None}
     if blameless:
         changes["stalls"] = Greatest(F("stalls") - 1, 0)
-    given = _own(job).update(**changes)
+    with transaction.atomic():
+        given = _own(job).update(**changes)
+        if given:
+            lines.write(job.pk, [line])
     return bool(given)
 
 
@@ -125,6 +160,7 @@ def finish(
             state=state,
             finished_at=Now(),
             lease_until=None,
+            rate=None,
             error=error,
             result_file=file,
             result_name=name,
@@ -140,14 +176,20 @@ def finish(
 
 
 def record_end(job: Job) -> None:
-    """Record the event of a job that has just ended, inside the transaction that ended it. Its actor is who cancelled it, or started it."""
+    """Record the event of a job that has just ended, and the last line of its log, inside the transaction that ended it.
+
+    The event's actor is who cancelled it, or started it.
+    """
     facts: dict[str, Any] = {"done": job.done, "counts": job.counts, "file": job.result_name or job.input_name or None}
     if job.state == Job.State.FAILED:
         facts |= {"error": job.error, "quarantined": job.is_quarantined}
+    elif job.state == Job.State.CANCELLED:
+        facts["reason"] = job.error or None
     actor = Actor(**(job.cancelled_by if job.state == Job.State.CANCELLED and job.cancelled_by else job.actor))
     around = RecordingContext(actor=actor, request_id=job.request_id or None, source="job")
     with recording_as(around):
         record(events.ENDED[job.state].of(job, **facts))
+    lines.write(job.pk, [lines.of_end(job)])
 
 
 def _own(job: Job) -> Any:

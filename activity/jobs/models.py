@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from tenants.ids import new_id
 
@@ -34,12 +35,18 @@ class Job(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     idempotency_key = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001  null: unique among those that have one
 
+    # While a job of its kind with this key isn't finished, no other one is started.
+    unique_key = models.CharField(max_length=200, null=True)  # noqa: DJ001  null: it has none
+    # It runs only when that one has succeeded.
+    after = models.ForeignKey("self", models.SET_NULL, null=True, related_name="followers")
+
     # How far it is. `checkpoint` is the kind's own note of where the next attempt goes on; `counts` what it has done by kind of thing.
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(null=True)
     counts = models.JSONField(default=dict)
     checkpoint = models.JSONField(default=dict)
     error = models.TextField(blank=True)
+    rate = models.FloatField(null=True)  # rows a second, by the attempt's recent progress
 
     # Who has it. `stalls` counts the attempts since the last progress.
     attempt = models.PositiveIntegerField(default=0)
@@ -71,6 +78,13 @@ class Job(models.Model):
             models.Index(fields=["created_at", "id"], name="job_created"),
             models.Index(fields=["finished_at"], name="job_finished"),
         ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "unique_key"],
+                condition=models.Q(state__in=("queued", "running")),
+                name="job_unique_unfinished",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
@@ -98,6 +112,43 @@ class Job(models.Model):
         if not self.total:
             return None
         return min(99, self.done * 100 // self.total)
+
+    @property
+    def rate_now(self) -> float | None:
+        """Rows a second; None while that isn't known, or nobody is at work on it."""
+        is_held = self.lease_until is not None and self.lease_until > timezone.now()
+        return self.rate if self.state == Job.State.RUNNING and is_held else None
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long it goes on at that rate; None while that can't be told."""
+        rate = self.rate_now
+        if not rate or self.total is None or self.done >= self.total:
+            return None
+        return max(1, round((self.total - self.done) / rate))
+
+
+class JobLine(models.Model):
+    """A line of a job's log: what its kind noted, and what became of it."""
+
+    class Level(models.TextChoices):
+        INFO = "info"
+        WARNING = "warning"
+        ERROR = "error"
+
+    reads_from_primary: ClassVar[bool] = True
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="lines", db_index=False)
+    at = models.DateTimeField(db_default=Now())
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
+    sentence = models.CharField(max_length=500)
+
+    class Meta:
+        indexes = [models.Index(fields=["job", "id"], name="job_line_job")]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.sentence}"
 
 
 class JobProblem(models.Model):

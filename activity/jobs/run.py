@@ -13,9 +13,10 @@ from django.conf import settings
 from django.core.files import File
 from django.db import connection, transaction
 
-from activity.jobs import files, lease
+from activity.jobs import files, lease, lines
 from activity.jobs.errors import HandedBack, Stopped
-from activity.jobs.models import Job, JobProblem
+from activity.jobs.models import Job, JobLine, JobProblem
+from activity.jobs.pace import Pace
 from tenants import context, directory
 from tenants.errors import TenantNotFound
 from tenants.refs import TenantRef
@@ -38,6 +39,9 @@ class Run:
         self.saved: dict[str, Any] = dict(job.checkpoint)
         self.result: tuple[str, str] = ("", "")
         self._problems: list[JobProblem] = []
+        self._lines: list[lines.Line] = []
+        self._is_in_step = False
+        self._pace = Pace(job.done)
         self._stop: Stopped | None = None
         self._reported_at = time.monotonic()
 
@@ -60,18 +64,20 @@ class Run:
         """
         self.check()
         self._check_route()
+        self._is_in_step = True
         before = self.done, self.total, Counter(self.counts), dict(self.saved)
         try:
             with transaction.atomic():
                 self._let_go_when_stopped()
                 yield
                 JobProblem.objects.bulk_create(self._problems, batch_size=1000)
+                lines.write(self.job.pk, self._lines)
                 self._checkpoint()
         except BaseException:
             self.done, self.total, self.counts, self.saved = before
             raise
         finally:
-            self._problems = []
+            self._problems, self._lines, self._is_in_step = [], [], False
 
     def report(self) -> None:
         """Note `done` and `total` outside of a step, at most twice a second, for work that is one long read. Raises Stopped."""
@@ -84,8 +90,22 @@ class Run:
         """Put a line into the job's report, inside a step: what of the input wasn't taken, and why."""
         self._problems.append(JobProblem.of(self.job.pk, row, column, value, reason))
 
+    def note(self, sentence: str, *, level: str = "info") -> None:
+        """Put a line into the job's log (`level`: info, warning, error): with the step that is open, or at once. Raises Stopped.
+
+        It is shown to whoever may start the job, and kept as long as the job: no secrets, nothing of people.
+        """
+        line = lines.Line(sentence, JobLine.Level(level))
+        if self._is_in_step:
+            self._lines.append(line)
+        else:
+            self.check()
+            self._check_route()
+            lease.note(self.job, line)
+
     def _checkpoint(self) -> None:
-        lease.checkpoint(self.job, done=self.done, total=self.total, counts=self.counts, saved=self.saved)
+        rate = self._pace.rate(self.done)
+        lease.checkpoint(self.job, done=self.done, total=self.total, counts=self.counts, saved=self.saved, rate=rate)
         self._reported_at = time.monotonic()
 
     def _let_go_when_stopped(self) -> None:

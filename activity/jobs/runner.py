@@ -14,11 +14,12 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from django.utils.module_loading import import_string
 
 from activity.context import Actor, RecordingContext, recording_as
-from activity.jobs import files, lease, shutdown, slots, summaries, turns
-from activity.jobs.errors import Cancelled, HandedBack, JobError, JobFailed, LeaseLost, Stopped
+from activity.jobs import files, followers, lease, shutdown, slots, summaries, turns
+from activity.jobs.errors import Cancelled, HandedBack, JobError, JobFailed, LeaseLost, Stopped, TimeLimitReached
 from activity.jobs.heartbeat import Heartbeat
-from activity.jobs.kinds import kind_of
-from activity.jobs.models import Job
+from activity.jobs.kinds import find_kind, kind_of
+from activity.jobs.lines import Line
+from activity.jobs.models import Job, JobLine
 from activity.jobs.run import Run
 from tenants import context, directory, metrics
 from tenants.db.handler import release_unless_active
@@ -36,6 +37,9 @@ STALLED = (
     f"It was started {lease.MAX_STALLS} times in a row without any progress, because its worker died or lost the database each time; "
     "it was set aside. Retry it once the reason is mended: it goes on from where it was."
 )
+TOO_LONG = "It was stopped after {seconds:g} s, which is as long as it may run at once. What it did stays: a retry goes on from there."
+GIVEN_BACK = "Handed back ({reason}): another worker goes on."
+INTERRUPTED = "Interrupted: the database was lost. It is tried again."
 
 
 def run_turns(seconds: float, *, call_others: Callable[[], object] = lambda: None) -> int | None:
@@ -114,7 +118,7 @@ def _work(job: Job) -> Job.State | None:
     try:
         with ExitStack() as stack:
             stack.enter_context(recording_as(around))
-            stack.enter_context(Heartbeat(run, context.current()))
+            stack.enter_context(Heartbeat(run, context.current(), time_limit=_time_limit(job)))
             kind = kind_of(job.kind)
             if not import_string(settings.JOBS_STARTER_CHECK)(around.actor, kind.verb):
                 raise JobFailed(NO_LONGER_ALLOWED)
@@ -138,8 +142,11 @@ def _stopped(job: Job, run: Run, reason: Stopped) -> Job.State | None:
     if isinstance(reason, Cancelled):
         files.delete(run.result[0])
         return _end(job, Job.State.CANCELLED)
+    if isinstance(reason, TimeLimitReached):
+        files.delete(run.result[0])
+        return _end(job, Job.State.FAILED, error=TOO_LONG.format(**reason.facts))
     assert isinstance(reason, HandedBack)
-    if not lease.release(job, blameless=True):
+    if not lease.release(job, blameless=True, line=Line(GIVEN_BACK.format(**reason.facts))):
         raise LeaseLost(job=str(job.pk), attempt=job.attempt)
     log.info("job_handed_back", **reason.facts)
     _tell_end(job.pk)
@@ -163,7 +170,7 @@ def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
     log.warning("job_interrupted", error=type(error).__name__, exc_info=error)
     close_old_connections()
     try:
-        released = lease.release(job, blameless=False)
+        released = lease.release(job, blameless=False, line=Line(INTERRUPTED, JobLine.Level.WARNING))
     except _AWAY:
         log.warning("job_left", error=type(error).__name__)  # its lease runs out
         return None
@@ -188,6 +195,7 @@ def _end(
     if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
         files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)
+    followers.settle_all(ended)
     return Job.State(ended.state)
 
 
@@ -200,6 +208,14 @@ def _tell_end(job_id: UUID) -> Job.State | None:
         else:
             summaries.put_off(context.current(), job_id)
         return None
-    if job.state != Job.State.RUNNING:
+    if job.state == Job.State.QUEUED and followers.must_wait(job):
+        followers.settle(job)
+    elif job.state != Job.State.RUNNING:
         summaries.tell(job)
     return None
+
+
+def _time_limit(job: Job) -> float:
+    """How long an attempt at the job may last, in seconds."""
+    kind = find_kind(job.kind)
+    return settings.JOB_TIME_LIMIT if kind is None or kind.time_limit is None else kind.time_limit

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from activity.jobs import links
 from activity.jobs.kinds import find_kind
-from activity.jobs.models import Job
+from activity.jobs.models import Job, JobLine
 
 StateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -21,6 +21,13 @@ class JobIn(Schema):
 
     kind: str = Field(max_length=100)
     params: dict[str, Any] = Field(default_factory=dict, description="The kind's own parameters.")
+    unique: str | None = Field(
+        None,
+        max_length=200,
+        pattern="^[!-~]+$",
+        description="While a job of this kind with this key isn't finished, that one is the answer.",
+    )
+    after: UUID | None = Field(None, description="A job: this one runs when that one has succeeded.")
 
 
 class JobFilter(Schema):
@@ -28,6 +35,7 @@ class JobFilter(Schema):
     cursor: str | None = Field(None, max_length=500)
     kind: str = Field("", max_length=100)
     state: StateName | None = None
+    actor: str = Field("", max_length=300, description="Who started them, as type:id.")
 
 
 class JobOut(Schema):
@@ -41,6 +49,9 @@ class JobOut(Schema):
     quarantined: bool = Field(
         description="Whether it was set aside because its attempts made no progress; see `error`."
     )
+    after: UUID | None = Field(description="The job that it runs after.")
+    rate: float | None = Field(description="Rows a second, by its recent progress; null while that isn't known.")
+    seconds_left: int | None = Field(description="How long it goes on at that rate.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -64,6 +75,9 @@ class JobOut(Schema):
             "counts": job.counts,
             "error": job.error or None,
             "quarantined": job.is_quarantined,
+            "after": job.after_id,
+            "rate": job.rate_now,
+            "seconds_left": job.seconds_left,
             "created_at": job.created_at,
             "started_at": job.started_at,
             "finished_at": job.finished_at,
@@ -71,6 +85,27 @@ class JobOut(Schema):
             "result_removed_at": job.result_removed_at,
             "report_url": f"{path}/report" if kind is not None and kind.has_report else None,
         }
+
+
+class LogFilter(Schema):
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=500)
+
+
+class LineOut(Schema):
+    at: datetime
+    level: Literal["info", "warning", "error"]
+    sentence: str
+
+    @staticmethod
+    def of(line: JobLine) -> dict[str, Any]:
+        """A line as the API shows it."""
+        return {"at": line.at, "level": line.level, "sentence": line.sentence}
+
+
+class LogPageOut(Schema):
+    items: list[LineOut]
+    next: str | None = Field(description="The cursor of the next page, null on the last one.")
 
 
 class LinkIn(Schema):

@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import IO, Any, Final
 
 import structlog
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from activity.context import circumstances
-from activity.jobs import events, files, lease, summaries
-from activity.jobs.errors import JobFinished, JobNotFailed, KindUnknown
+from activity.jobs import events, files, followers, lease, lines, summaries
+from activity.jobs.errors import JobFinished, JobNotFailed, KindUnknown, UniqueTaken
 from activity.jobs.kinds import kind_of
 from activity.jobs.models import Job
 from activity.outbox import record
@@ -43,12 +44,15 @@ def job_start(
     upload: Input | None = None,
     idempotency_key: str | None = None,
     priority: int = 0,
+    unique: str | None = None,
+    after: Job | None = None,
 ) -> Job:
     """Start a job in the active tenant, or in control: it is durable when the current transaction commits, and runs after that.
 
     Whoever the recording context names is its actor. With an `idempotency_key` that a job here has already, that job is returned.
-    Among the jobs of its tenant those of a higher `priority` (LOWEST to HIGHEST) come first. Raises KindUnknown, ParametersInvalid, and
-    django.db.DatabaseError.
+    While a job of this kind with the key `unique` isn't finished, that one is returned. It runs when the job `after` has succeeded, and is
+    cancelled when that one fails or is cancelled. Among the jobs of its tenant those of a higher `priority` (LOWEST to HIGHEST) come first.
+    Raises KindUnknown, ParametersInvalid, and django.db.DatabaseError.
     """
     if not LOWEST <= priority <= HIGHEST:
         raise ValueError(f"priority must be from {LOWEST} to {HIGHEST}, not {priority}.")
@@ -60,6 +64,8 @@ def job_start(
         former = Job.objects.filter(idempotency_key=idempotency_key).first()
         if former is not None:
             return former
+    if unique is not None and (unfinished := _unfinished(kind, unique)) is not None:
+        return unfinished
     ref, around = context.current(), circumstances()
     job_id = new_id()
     summaries.announce(ref, job_id, kind, priority=priority)
@@ -71,20 +77,54 @@ def job_start(
         request_id=around.request_id or "",
         ip=around.ip or "",
         idempotency_key=idempotency_key,
+        unique_key=unique,
+        after=after,
     )
     if upload is not None:
         job.input_name = upload.name[-200:]
         job.input_file = files.save_input(job_id, upload.file)
     try:
-        with transaction.atomic():
-            job.save(force_insert=True)
-            record(events.JobStarted.of(job, params=parsed, file=job.input_name or None))
-            transaction.on_commit(lambda: summaries.enqueue(ref, job_id))
-            hints.send_to_control(TURNS)
+        other = _insert(job)
     except BaseException:
         files.delete_all(job_id)
         raise
+    if other is not None:
+        files.delete_all(job_id)
+        summaries.remove(job_id)
+        return other
     return Job.objects.get(pk=job_id)
+
+
+def _insert(job: Job) -> Job | None:
+    """Make the job's row and its event; or the job that has its unique key, when that was made in the same moment."""
+    ref = context.current()
+    while True:
+        try:
+            with transaction.atomic():
+                job.save(force_insert=True)
+                record(events.JobStarted.of(job, params=job.params, file=job.input_name or None))
+                if job.after_id is None:
+                    transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
+                    hints.send_to_control(TURNS)
+                else:
+                    # Robust: the job is made; what goes wrong here the sweep does again.
+                    transaction.on_commit(lambda: followers.settle(job), robust=True)
+                return None
+        except IntegrityError as error:
+            if job.unique_key is None or not _is_of_unique_key(error):
+                raise
+            if (other := _unfinished(job.kind, job.unique_key)) is not None:
+                return other
+            # That one has ended in the meantime: this one's turn.
+
+
+def _unfinished(kind: str, unique: str) -> Job | None:
+    return Job.objects.filter(kind=kind, unique_key=unique, state__in=Job.UNFINISHED).first()
+
+
+def _is_of_unique_key(error: IntegrityError) -> bool:
+    cause: Any = error.__cause__
+    return bool(cause.diag.constraint_name == "job_unique_unfinished")
 
 
 def job_cancel(*, job: Job) -> Job:
@@ -94,7 +134,7 @@ def job_cancel(*, job: Job) -> Job:
     """
     actor = asdict(circumstances().actor)
     with transaction.atomic():
-        job = Job.objects.select_for_update().get(pk=job.pk)
+        job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if job.is_finished:
             raise JobFinished(job.state)
         if job.cancelled_by is None:
@@ -108,22 +148,28 @@ def job_cancel(*, job: Job) -> Job:
     if is_waiting:
         summaries.tell(job)
         files.delete(job.input_file)
+        followers.settle_all(job)
     return job
 
 
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFailed, and django.db.DatabaseError.
+    It runs with the rights of whoever started it. Raises JobNotFailed, UniqueTaken, and django.db.DatabaseError.
     """
     ref = context.current()
     with transaction.atomic():
-        job = Job.objects.select_for_update().get(pk=job.pk)
+        job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if job.state != Job.State.FAILED:
             raise JobNotFailed(job.state)
-        Job.objects.filter(pk=job.pk).update(
-            state=Job.State.QUEUED, finished_at=None, error="", stalls=0, quarantined_at=None, cancelled_by=None
-        )
+        try:
+            with transaction.atomic():
+                Job.objects.filter(pk=job.pk).update(
+                    state=Job.State.QUEUED, finished_at=None, error="", stalls=0, quarantined_at=None, cancelled_by=None
+                )
+        except IntegrityError:
+            raise UniqueTaken() from None
+        lines.write(job.pk, [lines.Line("It is to be tried again, from where it was.")])
         job = Job.objects.get(pk=job.pk)
         summaries.announce_again(ref, job.pk)
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
@@ -134,7 +180,8 @@ def job_retry(*, job: Job) -> Job:
 
 def jobs_prune() -> int:
     """Throw away a batch of the jobs that ended more than KEPT_FOR ago, with their files; returns how many."""
-    old = Job.objects.filter(finished_at__lt=Now() - KEPT_FOR).order_by("finished_at")
+    waited_for = Job.objects.filter(after=OuterRef("pk"), state__in=Job.UNFINISHED)
+    old = Job.objects.filter(~Exists(waited_for), finished_at__lt=Now() - KEPT_FOR).order_by("finished_at")
     ids = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
     for job_id in ids:
         files.delete_all(job_id)

@@ -89,10 +89,10 @@ def remove_if_old(job_id: UUID) -> bool:
         return bool(old.delete()[0])
 
 
-def put_off(ref: Ref, job_id: UUID) -> None:
-    """Let a job that was announced and isn't there (yet) wait for SWEEP_AGAIN more, without taking a place among those that run."""
+def put_off(ref: Ref, job_id: UUID, *, by: timedelta = SWEEP_AGAIN) -> None:
+    """Let a job that can't begin yet wait for so long, without taking a place among those that run: one that isn't there, say."""
     with _control(), _late(job_id):
-        JobSummary.objects.filter(pk=job_id).update(state=Job.State.QUEUED, due_at=Now() + SWEEP_AGAIN)
+        JobSummary.objects.filter(pk=job_id).update(state=Job.State.QUEUED, due_at=Now() + by)
         turns.make_room(_tenant_of(ref))
 
 

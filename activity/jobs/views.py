@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from activity.jobs import selectors, services
-from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, ParametersInvalid
+from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, ParametersInvalid, UniqueTaken
 from activity.jobs.kinds import all_kinds, find_kind, verb_of
 from activity.jobs.log_export import EXPORT, EXPORT_PARAMS
 from activity.jobs.models import Job
@@ -22,24 +22,28 @@ class JobsRequest(Protocol):
     """A request of somebody who is signed in; `verbs` are what they may do."""
 
     verbs: frozenset[str]
+    user: Any
 
 
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs, newest first. While one of them isn't finished, the page asks for its rows again every two seconds."""
-    kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
+    kind, state, actor = (request.GET.get(name, "") for name in ("kind", "state", "actor"))
     try:
-        page = selectors.job_page(kind=kind, state=state, cursor=request.GET.get("cursor"))
+        page = selectors.job_page(kind=kind, state=state, actor=actor, cursor=request.GET.get("cursor"))
     except BadCursor:
-        page = selectors.job_page(kind=kind, state=state)
+        page = selectors.job_page(kind=kind, state=state, actor=actor)
     facts = {
         "jobs": page.items,
         "next": page.next,
-        "is_filtered": bool(kind or state),
+        "is_filtered": bool(kind or state or actor),
         "is_moving": any(not job.is_finished for job in page.items) and "cursor" not in request.GET,
         "kinds": all_kinds(),
         "states": Job.State.values,
         "kind": kind,
         "state": state,
+        "actor": actor,
+        "me": f"user:{cast(JobsRequest, request).user.pk}",
+        "actor_name": next((job.actor.get("name") for job in page.items), "") if actor else "",
     }
     template = "jobs/rows.html" if getattr(request, "htmx", None) else "jobs/jobs.html"
     return render(request, template, facts)
@@ -51,6 +55,8 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     facts: dict[str, Any] = {"job": job, "kind": find_kind(job.kind), "may_act": _may(request, job)}
     if facts["kind"] is not None and facts["kind"].has_report and facts["may_act"]:
         facts |= {"problems": selectors.problems_first(job), "problems_count": selectors.problems_count(job)}
+    if facts["may_act"]:
+        facts["lines"] = selectors.log_latest(job)
     template = "jobs/progress.html" if getattr(request, "htmx", None) else "jobs/job.html"
     return render(request, template, facts)
 
@@ -74,7 +80,7 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
         raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
     try:
         services.job_retry(job=job)
-    except JobNotFailed as refusal:
+    except (JobNotFailed, UniqueTaken) as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
 

@@ -176,6 +176,22 @@ def job_with_report(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("heading", name="Rows that were not taken")).to_be_visible()
 
 
+def job_that_runs(page: Page, stage: Stage) -> None:
+    """A long import, far enough to tell its rate, of people without addresses, so that other scenes have none of them."""
+    rows = "".join(f"nobody{number},Person {number}\n" for number in range(150_000))
+    page.goto(f"{stage.tenant}/members/import")
+    _choose(page, f"email,name\n{rows}")
+    expect(page.get_by_text("left")).to_be_visible()
+
+
+def jobs_cleared(page: Page, stage: Stage) -> None:
+    """The list of jobs, with the long one cancelled."""
+    page.get_by_role("button", name="Cancel the job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    expect(page.get_by_text("It was cancelled.")).to_be_visible()
+    page.goto(f"{stage.tenant}/jobs")
+
+
 def _choose(page: Page, text: str) -> None:
     file: Any = {"name": "people.csv", "mimeType": "text/csv", "buffer": text.encode()}
     page.get_by_label("File with members").set_input_files(file)
@@ -218,7 +234,8 @@ SIGNED_IN: dict[str, Scene] = {
     "members-import-columns": import_columns,
     "job-dry-run": import_dry_run,
     "job": job_with_report,
-    "jobs": on_tenant("/jobs"),
+    "job-running": job_that_runs,
+    "jobs": jobs_cleared,
     "tokens": on_tenant("/tokens"),
     "token-created": new_token,
     "webhooks-none": on_tenant("/webhooks"),

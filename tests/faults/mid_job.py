@@ -28,19 +28,21 @@ LEASE = 2  # seconds
 
 
 @contextmanager
-def worker(folder: Path, application: str = "config") -> Iterator[Started]:
-    """A worker with two processes and a short lease."""
+def worker(
+    folder: Path, application: str = "config", *, processes: int = 2, lease: int = LEASE, at_once: int = 2
+) -> Iterator[Started]:
+    """A worker, with two processes and a short lease unless others are asked for; a tenant has `at_once` jobs running at most."""
     folder.mkdir()
     options = (
         "--concurrency",
-        "2",
+        str(processes),
         "--without-mingle",
         "--without-gossip",
         "--hostname",
         f"{uuid4().hex[:8]}@localhost",
     )
     command = ("celery", "-A", application, "--quiet", "worker", *options)
-    with program(folder, *command, process="worker", JOB_LEASE=str(LEASE)) as started:
+    with program(folder, *command, process="worker", JOB_LEASE=str(lease), JOBS_AT_ONCE=f"free={at_once}") as started:
         started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
         yield started
 

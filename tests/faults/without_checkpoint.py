@@ -20,8 +20,8 @@ from activity.jobs.models import Job  # noqa: E402
 _checkpoint = lease.checkpoint
 
 
-def _forgetful(job: Job, *, done: int, total: int | None, counts: Mapping[str, int], saved: Mapping[str, Any]) -> None:
-    _checkpoint(job, done=done, total=total, counts=counts, saved={})
+def _forgetful(job: Job, *, saved: Mapping[str, Any], **progress: Any) -> None:
+    _checkpoint(job, saved={}, **progress)
 
 
 patch: Any = setattr

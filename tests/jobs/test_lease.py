@@ -8,6 +8,7 @@ import pytest
 
 from activity.jobs import lease
 from activity.jobs.errors import Cancelled, HandedBack, LeaseLost
+from activity.jobs.lines import Line
 from activity.jobs.models import Job, JobProblem
 from activity.jobs.run import Run
 from activity.jobs.services import job_cancel, job_start
@@ -116,7 +117,7 @@ def test_who_has_lost_it_ends_nothing(lost: Job, tenant: TenantRef, state: Job.S
 
 @pytest.mark.parametrize("blameless", [True, False])
 def test_who_has_lost_it_gives_nothing_back(lost: Job, blameless: bool) -> None:
-    assert lease.release(lost, blameless=blameless) is False
+    assert lease.release(lost, blameless=blameless, line=Line("Given back.")) is False
     assert (Job.objects.get(pk=lost.pk).state, Job.objects.get(pk=lost.pk).attempt) == ("running", 2)
 
 
@@ -185,7 +186,7 @@ def test_a_cancelled_job_does_not_succeed_but_is_still_this_attempts(job: Job) -
 def test_a_job_that_was_given_back_waits_for_the_next(job: Job) -> None:
     mine = claimed(job)
     note(mine)
-    assert lease.release(mine, blameless=True) is True
+    assert lease.release(mine, blameless=True, line=Line("Given back.")) is True
     now = Job.objects.get(pk=job.pk)
     assert (now.state, now.lease_until, now.done) == ("queued", None, 5)
     assert claimed(job).attempt == 2

@@ -35,8 +35,8 @@ def test_a_job_that_was_started_waits(api: ApiOf, owner: User, acme: TenantRef) 
     assert answer.status_code == 202
     job = answer.json()
     assert set(job) == {
-        "id", "kind", "state", "done", "total", "counts", "error", "created_at", "started_at", "finished_at",
-        "result_url", "report_url", "result_removed_at", "quarantined",
+        "id", "kind", "state", "done", "total", "counts", "error", "quarantined", "after", "rate", "seconds_left",
+        "created_at", "started_at", "finished_at", "result_url", "result_removed_at", "report_url",
     }  # fmt: skip
     assert (job["kind"], job["state"], job["done"], job["total"], job["counts"]) == EXPECTED
     assert job["created_at"].endswith("Z")

@@ -8,6 +8,7 @@
   // --- Times: the server writes UTC, the reader sees the local time -----------------------------------------------------
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
@@ -26,7 +27,8 @@
       const moment = new Date(element.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
       element.title = exact.format(moment);
-      element.textContent = element.dataset.format === "full" ? full.format(moment) : ago(moment);
+      const form = { full, clock }[element.dataset.format];
+      element.textContent = form ? form.format(moment) : ago(moment);
     }
   };
 
@@ -49,8 +51,11 @@
       event.preventDefault();
       const submitter = event.submitter;
       if (await ask(form)) {
-        form.dataset.confirmed = "yes";
-        form.requestSubmit(submitter);
+        // A part of the page that moves may have been replaced while the question was open.
+        const now = form.isConnected ? form : document.getElementById(form.id);
+        if (!now) return;
+        now.dataset.confirmed = "yes";
+        now.requestSubmit(now === form ? submitter : null);
       }
       return;
     }

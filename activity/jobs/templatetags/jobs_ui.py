@@ -43,6 +43,28 @@ def format_title(form: str) -> str:
 
 
 @register.filter
+def starter(job: Job) -> str:
+    """Who started it, as the list is filtered by it."""
+    return f"{job.actor['type']}:{job.actor['id']}"
+
+
+@register.filter
+def rate(rows: float) -> str:
+    """Rows a second, as exact as it is of use."""
+    return f"{rows:,.0f}" if rows >= 10 else f"{rows:.1f}"
+
+
+@register.filter
+def left(seconds: int) -> str:
+    """About how much time is left."""
+    if seconds < 90:
+        return f"about {seconds} s left"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {round(seconds / 3600)} h left"
+
+
+@register.filter
 def separator(letter: str) -> str:
     """A separator's name."""
     return SEPARATORS.get(letter, letter)

@@ -1,0 +1,70 @@
+"""A retry beside a cancellation, and beside a worker that comes too late: one order or the other, never something between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from activity.jobs import lease, turns
+from activity.jobs.errors import JobFailed, JobFinished, LeaseLost
+from activity.jobs.models import Job
+from activity.jobs.runner import run_job
+from activity.jobs.services import job_cancel, job_retry, job_start
+from tenants.context import use_tenant
+from tenants.refs import TenantRef
+from tests.jobs.conftest import Lasting, events_of, lasting  # noqa: F401  fixtures
+from tests.jobs.kinds import Kinds, Raise, kinds  # noqa: F401  a fixture
+
+
+def test_who_had_it_before_the_retry_changes_nothing(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    job = job_start(kind=kinds.add(lambda run, params: None))
+    late = lease.claim(job.pk)
+    assert late is not None
+    lease.finish(late, Job.State.FAILED, error="No.")
+    job_retry(job=job)
+    for _ in range(2):  # while it waits, and while somebody else has it
+        with pytest.raises(LeaseLost):
+            lease.checkpoint(late, done=5, total=5, counts={}, saved={})
+        with pytest.raises(LeaseLost):
+            lease.finish(late, Job.State.SUCCEEDED)
+        lease.claim(job.pk)
+    now = Job.objects.get(pk=job.pk)
+    assert (now.state, now.attempt, now.done) == ("running", 2, 0)
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_a_retry_and_a_cancellation_at_once(
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch, round_: int  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
+    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
+    with django_db_blocker.unblock(), use_tenant(lasting.ref):
+        job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
+        run_job(job.pk)
+    outcomes: dict[str, str] = {}
+    ready = threading.Barrier(2)
+
+    def do(name: str, act: Callable[[], Job]) -> None:
+        with django_db_blocker.unblock(), use_tenant(lasting.ref):
+            ready.wait(10)
+            try:
+                outcomes[name] = act().state
+            except JobFinished as refusal:
+                outcomes[name] = f"refused: {refusal.state}"
+
+    acts = {"retry": lambda: job_retry(job=job), "cancel": lambda: job_cancel(job=job)}
+    threads = [threading.Thread(target=do, args=act) for act in acts.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    with django_db_blocker.unblock(), use_tenant(lasting.ref):
+        state = Job.objects.get(pk=job.pk).state
+        actions = [event["action"] for event in events_of(lasting.ref, job.pk)]
+    assert (outcomes, state, actions[2:]) in [
+        ({"retry": "queued", "cancel": "cancelled"}, "cancelled", ["job.retried", "job.cancelled"]),
+        ({"retry": "queued", "cancel": "refused: failed"}, "queued", ["job.retried"]),
+    ]

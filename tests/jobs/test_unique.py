@@ -1,0 +1,121 @@
+"""While a job with a unique key isn't finished, no other one of its kind is started with it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.files.storage import default_storage
+from pytest_django import DjangoDbBlocker
+
+from accounts.models import User
+from activity.jobs import services, turns
+from activity.jobs.errors import JobFailed, UniqueTaken
+from activity.jobs.models import Job
+from activity.jobs.runner import run_job
+from activity.jobs.services import Input, job_cancel, job_retry, job_start
+from tenants.context import use_control, use_tenant
+from tenants.models import JobSummary
+from tenants.refs import TenantRef
+from tests.accounts.conftest import ApiOf
+from tests.jobs.conftest import Lasting, events_of, lasting  # noqa: F401  fixtures
+from tests.jobs.kinds import Kinds, Raise, kinds  # noqa: F401  a fixture
+
+
+def test_the_unfinished_one_is_returned_and_a_finished_one_makes_room(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    kind = kinds.add(lambda run, params: None)
+    first = job_start(kind=kind, unique="weekly")
+    assert job_start(kind=kind, unique="weekly").pk == first.pk
+    assert len(events_of(tenant, first.pk)) == 1
+    Job.objects.filter(pk=first.pk).update(state="running")
+    assert job_start(kind=kind, unique="weekly").pk == first.pk
+    Job.objects.filter(pk=first.pk).update(state="queued")
+    run_job(first.pk)
+    assert job_start(kind=kind, unique="weekly").pk != first.pk
+
+
+def test_a_key_is_one_of_its_kind(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    one, other = kinds.add(lambda run, params: None), kinds.add(lambda run, params: None)
+    ids = {job_start(kind=kind, unique=key).pk for kind in (one, other) for key in ("a", "b", None)}
+    assert len(ids) == 6
+
+
+def test_one_that_failed_is_not_retried_beside_another(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    kind = kinds.add(Raise(JobFailed("No.")))
+    failed = job_start(kind=kind, unique="weekly")
+    run_job(failed.pk)
+    other = job_start(kind=kind, unique="weekly")
+    with pytest.raises(UniqueTaken):
+        job_retry(job=failed)
+    assert Job.objects.get(pk=failed.pk).state == "failed"
+    job_cancel(job=other)
+    assert job_retry(job=failed).state == "queued"
+
+
+def test_by_the_api(api: ApiOf, owner: User) -> None:
+    body = {"kind": "members.export", "unique": "nightly"}
+    first, again = (api(owner).post("/jobs", body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    for bad in ("", "a b", "a\0", "x" * 201):
+        answer = api(owner).post("/jobs", {**body, "unique": bad})
+        assert (answer.status_code, list(answer.json()["errors"])) == (422, ["unique"])
+
+
+def start_at_once(lasting: Lasting, blocker: DjangoDbBlocker, kind: str, key: str | None) -> list[UUID]:  # noqa: F811
+    """The job that each of eight threads has started, all of them in the same moment."""
+    found: list[UUID] = []
+    ready = threading.Barrier(8)
+
+    def start() -> None:
+        with blocker.unblock(), use_tenant(lasting.ref):
+            ready.wait(10)
+            found.append(job_start(kind=kind, unique=key, upload=Input(io.BytesIO(b"x"), "x")).pk)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 8
+    return found
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sees what others have started until their own insertion is refused: the race that a look before can't close."""
+    unfinished = services._unfinished
+    seen = threading.local()
+
+    def look(kind: str, unique: str) -> Job | None:
+        if not getattr(seen, "looked", False):
+            seen.looked = True
+            return None
+        return unfinished(kind, unique)
+
+    monkeypatch.setattr(services, "_unfinished", look)
+    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
+
+
+@pytest.mark.usefixtures("blind")
+def test_of_eight_at_once_one_is_started(lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: F811
+    kind = kinds.add(lambda run, params: None)
+    [job_id] = set(start_at_once(lasting, django_db_blocker, kind, uuid4().hex))
+    with django_db_blocker.unblock():
+        with use_tenant(lasting.ref):
+            assert Job.objects.filter(kind=kind).count() == 1
+            assert [event["action"] for event in events_of(lasting.ref, job_id)] == ["job.started"]
+            folders, _ = default_storage.listdir("jobs")
+            assert str(job_id) in folders
+        with use_control():
+            assert list(JobSummary.objects.filter(kind=kind).values_list("id", flat=True)) == [job_id]
+
+
+@pytest.mark.usefixtures("blind")
+def test_without_a_key_each_of_them_starts_one(
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker  # noqa: F811
+) -> None:  # fmt: skip
+    """The control of the test above."""
+    assert len(set(start_at_once(lasting, django_db_blocker, kinds.add(lambda run, params: None), None))) == 8
