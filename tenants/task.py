@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import structlog
-from celery import Task
+from celery import Task, current_task
 
 from tenants import context, directory, hints, reads
 from tenants.errors import NoTenant, TenantNotFound, TenantSuspended
 from tenants.refs import CONTROL, Ref, TenantRef
+
+# Of a request: what Celery sends after the task, when it has left its tenant.
+_FOLLOWED_BY = ("chain", "chord", "callbacks", "errbacks")
 
 
 class TenantTask(Task[Any, Any]):
@@ -27,10 +30,11 @@ class TenantTask(Task[Any, Any]):
     throws = (TenantNotFound, TenantSuspended)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
-        """Send the task for the active tenant. Raises NoTenant when nobody is active."""
+        """Send the task for the active tenant, or for that of the task which it follows. Raises NoTenant when there is neither."""
         headers = dict(options.pop("headers", None) or {})
-        if not (self.runs_in_control and context.active() is None):
-            headers = {**hints.headers_of_caller(), **headers}
+        is_told = self.runs_in_control or "tenant" in headers  # beat names a tenant in an entry's options
+        if not is_told or context.active() is not None:
+            headers = {**_headers_of_sender(), **headers}
         return super().apply_async(args, kwargs, *more, headers=headers, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +51,11 @@ class TenantTask(Task[Any, Any]):
                 stack.enter_context(reads.reads_from_replica(headers.get("read_after")))
             else:
                 stack.enter_context(reads.reads_from_primary())
-            return super().__call__(*args, **kwargs)
+            try:
+                return super().__call__(*args, **kwargs)
+            finally:
+                if any(getattr(self.request, name, None) for name in _FOLLOWED_BY):
+                    self.request.tenantry_left = hints.headers_of_caller()
 
     def _headers(self) -> Mapping[str, Any]:
         """The message's own headers, which Celery lays into the request."""
@@ -63,3 +71,15 @@ class TenantTask(Task[Any, Any]):
         if ref.state != "active":
             raise TenantSuspended(slug=ref.slug, state=ref.state)
         return ref
+
+
+def _headers_of_sender() -> dict[str, str]:
+    """Those of whoever is active, else of the task that has just left its tenant: the next one of its chain, or its chord's, goes on there.
+
+    Raises NoTenant.
+    """
+    if context.active() is None and current_task:
+        left: dict[str, str] | None = getattr(current_task.request, "tenantry_left", None)
+        if left is not None:
+            return left
+    return hints.headers_of_caller()
