@@ -151,12 +151,29 @@ def test_beat_sends_what_a_tenant_has_and_nothing_of_nobody(
     wait_for(lambda: "needs a tenant" in beat.log.read_text(), what="what beat says of the other")
 
 
-def test_control_a_chain_ends_where_its_tenant_is_forgotten(
+def backends(two_tenants: list[TenantRef]) -> dict[str, set[int]]:
+    """The server processes that served twenty tasks of each of two tenants, in turn."""
+    asked = [(ref, uuid4().hex) for _ in range(20) for ref in two_tenants]
+    found: dict[str, set[int]] = {ref.id: set() for ref in two_tenants}
+    for ref, answers in asked:
+        with use_tenant(ref):
+            note_tell.delay(answers=answers, step="connection")
+    for ref, answers in asked:
+        found[ref.id].add(told(answers, 1)[0][3])
+    return found
+
+
+def test_a_process_keeps_its_connections_between_tasks(worker: Started, two_tenants: list[TenantRef]) -> None:
+    """One for each of the tenants that take turns in it: their number is what the pool's budget bounds (tests/tenants/test_pool.py)."""
+    assert [len(pids) for pids in backends(two_tenants).values()] == [1, 1]
+
+
+def test_control_a_forgetful_worker_keeps_neither_tenant_nor_connections(
     django_db_setup: None, two_tenants: list[TenantRef], start_program: Callable[..., Started], worker: Started
 ) -> None:
-    """The control of the chains above. It never runs in a wrong tenant: it doesn't go on at all."""
+    """The control of the chains and the connections above. A chain never goes on in a wrong tenant: it doesn't go on at all."""
     worker.terminate()  # the last test of this file
-    other = start_program("celery", "-A", "tests.operations.without_following", *WORKER[3:], process="worker")
+    other = start_program("celery", "-A", "tests.operations.forgetful", *WORKER[3:], process="worker")
     other.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
     answers = uuid4().hex
     with use_tenant(two_tenants[0]):
@@ -164,3 +181,4 @@ def test_control_a_chain_ends_where_its_tenant_is_forgotten(
     assert [step for step, *_ in told(answers, 1)] == ["first"]
     wait_for(lambda: "needs a tenant" in other.log.read_text(), what="what the worker says")
     assert redis_client().llen(answers) == 1
+    assert all(len(pids) > 15 for pids in backends(two_tenants).values())
