@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,12 +12,11 @@ from tenants import context, directory, hints, reads
 from tenants.errors import NoTenant, TenantNotFound, TenantSuspended
 from tenants.refs import CONTROL, Ref, TenantRef
 
-# Of a request: what Celery sends after the task, when it has left its tenant.
-_FOLLOWED_BY = ("chain", "chord", "callbacks", "errbacks")
-
 
 class TenantTask(Task[Any, Any]):
     """Runs in the tenant that its message names (header `tenant`: an id, or `control`). Raises NoTenant without one.
+
+    Celery lays a message's headers into the task's request.
 
     `reads = "replica"` lets a task read from a replica that has what its sender wrote; the default is the primary.
     `runs_in_control = True` is for beat's tasks, whose messages have no sender: they enter control.
@@ -38,31 +36,28 @@ class TenantTask(Task[Any, Any]):
         return super().apply_async(args, kwargs, *more, headers=headers, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        headers = self._headers()
-        ref = self._ref(headers)
+        request = self.request  # asked for once: each time, Celery looks it up by thread
+        ref = self._ref(getattr(request, "tenant", None))
+        request_id = getattr(request, "request_id", None)
         with ExitStack() as stack:
             stack.enter_context(context.use(ref))
             stack.enter_context(
                 structlog.contextvars.bound_contextvars(
-                    tenant=ref.slug, task=self.name, task_id=self.request.id, request_id=headers.get("request_id")
+                    tenant=ref.slug, task=self.name, task_id=request.id, request_id=request_id
                 )
             )
             if self.reads == "replica":
-                stack.enter_context(reads.reads_from_replica(headers.get("read_after")))
+                stack.enter_context(reads.reads_from_replica(getattr(request, "read_after", None)))
             else:
                 stack.enter_context(reads.reads_from_primary())
             try:
                 return super().__call__(*args, **kwargs)
             finally:
-                if any(getattr(self.request, name, None) for name in _FOLLOWED_BY):
-                    self.request.tenantry_left = hints.headers_of_caller()
+                # What follows is sent when the task has left its tenant.
+                if request.chain or request.chord or request.callbacks or request.errbacks:
+                    request.tenantry_left = hints.headers_of_caller()
 
-    def _headers(self) -> Mapping[str, Any]:
-        """The message's own headers, which Celery lays into the request."""
-        return {name: getattr(self.request, name, None) for name in ("tenant", "request_id", "read_after")}
-
-    def _ref(self, headers: Mapping[str, Any]) -> Ref:
-        tenant = headers.get("tenant")
+    def _ref(self, tenant: str | None) -> Ref:
         if tenant == CONTROL.id or (tenant is None and self.runs_in_control):
             return CONTROL
         if tenant is None:
