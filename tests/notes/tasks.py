@@ -20,6 +20,12 @@ def note_count(*, title: str, answer: str) -> None:
     cache.set(answer, Note.objects.filter(title=title).count(), timeout=60)
 
 
+@shared_task(name="notes.add")
+def note_add(*, title: str) -> None:
+    """Write a note of that title."""
+    Note.objects.create(title=title)
+
+
 @shared_task(name="notes.tell", bind=True, max_retries=1)
 def note_tell(self: Any, *before: Any, answers: str, step: str, again: bool = False) -> str:
     """Append the step, the active tenant, its database and the connection's process to the list `answers`, once more when told to."""
