@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
-ANSWER: Final = 0.7  # seconds that workers have to answer: whoever asks waits for all of it
+ANSWER: Final = 1.0  # seconds that workers have to answer: whoever asks waits for all of it
 
 
 @dataclass(frozen=True, slots=True)

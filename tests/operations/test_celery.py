@@ -92,15 +92,14 @@ def test_its_numbers_are_where_web_tells_them(worker: Started, acme_entered: Ten
 
 
 def test_a_worker_is_asked_and_named_in_the_summary_of_a_job(worker: Started, acme_entered: TenantRef) -> None:
-    found = workers.answering()
-    assert found is not None
-    (mine,) = (each for each in found if each.processes == 1 and each.tasks)
     job = job_start(kind="members.export")
     try:
         wait_for(lambda: Job.objects.get(pk=job.pk).is_finished, timeout=30, what="the job's end")
         with use_control():
             named = JobSummary.objects.get(pk=job.pk)
-        assert named.worker.startswith(f"{mine.name} ")
+        (mine,) = wait_for(workers.answering, timeout=30, what="a worker's answer")
+        assert (mine.processes, mine.tasks > 0) == (1, True)
+        assert named.worker == f"{mine.name} {named.process}"
         assert int(named.process) == worker.wait_for_line(event="job_claimed", job=str(job.pk))["pid"]
     finally:
         job_files.delete_all(job.pk)
