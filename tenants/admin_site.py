@@ -50,13 +50,23 @@ class OperatorsAdminSite(admin.AdminSite):
         return isinstance(active(), ControlRef) and super().has_permission(request)
 
     def get_urls(self) -> list[Any]:
-        return [path("pools/", self.admin_view(self.pools), name="pools"), *super().get_urls()]
+        return [
+            path("pools/", self.admin_view(self.pools), name="pools"),
+            path("workers/", self.admin_view(self.workers), name="workers"),
+            *super().get_urls(),
+        ]
 
     def pools(self, request: HttpRequest) -> TemplateResponse:
         """What the connections of this machine's processes do."""
         from tenants import admin_pools
 
         return admin_pools.page(request, self.each_context(request))
+
+    def workers(self, request: HttpRequest) -> TemplateResponse:
+        """Who runs which jobs."""
+        from tenants import admin_workers
+
+        return admin_workers.page(request, self.each_context(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page says first how the fleet is."""

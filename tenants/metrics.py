@@ -273,19 +273,21 @@ def _tenant_family() -> Metric:
 def _job_families() -> Iterator[Metric]:
     from tenants.models import JobSummary, JobTurn
 
-    depth = GaugeMetricFamily("tenantry_jobs_waiting", "Jobs that wait for their turn, by kind.", labels=["kind"])
-    running = GaugeMetricFamily("tenantry_jobs_running", "Jobs that workers have, by kind.", labels=["kind"])
+    labels = ["kind", "plan"]  # control has no plan
+    depth = GaugeMetricFamily("tenantry_jobs_waiting", "Jobs that wait for their turn.", labels=labels)
+    running = GaugeMetricFamily("tenantry_jobs_running", "Jobs that workers have.", labels=labels)
     oldest = GaugeMetricFamily(
         "tenantry_job_oldest_wait_seconds",
-        "How long the job has waited that has waited longest, by kind.",
-        labels=["kind"],
+        "How long the job has waited that has waited longest.",
+        labels=labels,
     )
     unfinished = JobSummary.objects.filter(finished_at=None, state__in=["queued", "running"]).order_by()
-    for row in unfinished.values("kind", "state").annotate(count=Count("id"), longest=Max(Now() - F("created_at"))):
-        kind = [row["kind"]]
-        (depth if row["state"] == "queued" else running).add_metric(kind, row["count"])
+    groups = unfinished.values("kind", "state", "tenant__plan")
+    for row in groups.annotate(count=Count("id"), longest=Max(Now() - F("created_at"))):
+        group = [row["kind"], row["tenant__plan"] or ""]
+        (depth if row["state"] == "queued" else running).add_metric(group, row["count"])
         if row["state"] == "queued":
-            oldest.add_metric(kind, max(0.0, row["longest"].total_seconds()))
+            oldest.add_metric(group, max(0.0, row["longest"].total_seconds()))
     yield depth
     yield running
     yield oldest

@@ -145,6 +145,9 @@ class JobSummary(models.Model):
     done = models.BigIntegerField(default=0)
     error = models.TextField(blank=True)
     priority = models.SmallIntegerField(db_default=0)
+    worker = models.CharField(
+        max_length=300, blank=True, db_default=""
+    )  # who took it last: Celery's name of it and the process
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     # Postgres's time: of one that is queued, when it may be had; of one that runs, when the sweeper looks after it next.
@@ -166,6 +169,11 @@ class JobSummary(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+    @property
+    def process(self) -> str:
+        """The id of the process that took it last."""
+        return self.worker.rpartition(" ")[2]
 
 
 class JobTurn(models.Model):

@@ -54,6 +54,7 @@ def run_turns(seconds: float, *, call_others: Callable[[], object] = lambda: Non
         while not shutdown.is_asked_for() and (taken := turns.take()) is not None:
             if not count and turns.is_anybody_waiting():
                 call_others()
+            slots.stamp()  # a short job ends before its heartbeat would
             _run_taken(taken)
             count += 1
             if time.monotonic() >= until:

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from activity.jobs import turns
 from activity.jobs.models import Job
-from tenants import context
+from tenants import context, workers
 from tenants.db.handler import release_unless_active
 from tenants.models import JobSummary, Tenant
 from tenants.refs import CONTROL, Ref, TenantRef
@@ -67,6 +67,8 @@ def tell(job: Job, *, of_running: bool = False) -> None:
     facts = {"state": job.state, "done": job.done, "error": job.error, "finished_at": job.finished_at}
     if job.state == Job.State.QUEUED:
         facts["due_at"] = Now()
+    if job.state == Job.State.RUNNING:
+        facts["worker"] = workers.name()
     with _control(), _late(job.pk):
         found = JobSummary.objects.filter(pk=job.pk)
         (found.filter(state=Job.State.RUNNING) if of_running else found).update(**facts)

@@ -16,6 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connections, transaction
 
+from tenants import workers
 from tenants.models import Tenant
 from tenants.refs import CONTROL
 
@@ -35,7 +36,7 @@ WITH room AS (
         SELECT count(*) FROM (SELECT FROM tenants_jobsummary WHERE {{0}} AND state = 'running' LIMIT %(limit)s) AS running
     ) AS is_free
 ), taken AS (
-    UPDATE tenants_jobsummary SET state = 'running', due_at = statement_timestamp() + interval '{SETTLED_FOR} seconds'
+    UPDATE tenants_jobsummary SET state = 'running', worker = %(worker)s, due_at = statement_timestamp() + interval '{SETTLED_FOR} seconds'
     WHERE (SELECT is_free FROM room) AND id = (
         SELECT id FROM tenants_jobsummary
         WHERE {{0}} AND state = 'queued' AND due_at <= statement_timestamp() AND NOT EXISTS (
@@ -102,6 +103,7 @@ def take() -> Taken | None:
                 "tenant": tenant_id,
                 "limit": settings.JOBS_AT_ONCE.get(plan),
                 "weight": settings.JOB_WEIGHTS.get(plan) or 1,
+                "worker": workers.name(),
             }
             if tenant_id is not None and state != Tenant.State.ACTIVE:
                 _run(_CLOSE, facts)  # the sweep asks for it again once it is served

@@ -256,5 +256,7 @@ OPERATOR: dict[str, Scene] = {
     "admin-servers": on_control("/admin/tenants/server/"),
     "admin-jobs": on_control("/admin/tenants/jobsummary/"),
     "admin-pools": on_control("/admin/pools/"),
+    "admin-turns": on_control("/admin/tenants/jobturn/"),
+    "admin-workers": on_control("/admin/workers/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }

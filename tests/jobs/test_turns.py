@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
-from activity.jobs import summaries, tasks, turns
+from activity.jobs import slots, summaries, tasks, turns
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job, run_turns
 from activity.jobs.services import job_start
@@ -25,6 +26,7 @@ from tenants.ids import new_id
 from tenants.models import JobPause, JobSummary, JobTurn, Server, Tenant
 from tenants.refs import CONTROL, ControlRef, TenantRef
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
+from tests.jobs.test_slots import no_worker_after  # noqa: F401  a fixture
 
 
 @pytest.fixture
@@ -242,6 +244,34 @@ def test_a_worker_runs_what_waits_in_turns_and_calls_others(
     for ref, job in jobs:
         with use_tenant(ref) if isinstance(ref, TenantRef) else use_control():
             assert Job.objects.get(pk=job.pk).state == "succeeded"
+
+
+def test_a_worker_of_short_jobs_keeps_its_slot(
+    acme: TenantRef, nobody_waits: None, kinds: Kinds, settings: Any, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """They end before a heartbeat would stamp it, so that another process would run jobs beside them (the control)."""
+    settings.JOB_LEASE = 0.2
+    free: list[bool] = []
+
+    def work(run: Any, params: Any) -> None:
+        time.sleep(0.15)
+        free.append(slots._take() is not None)
+
+    kind = kinds.add(work)
+    slots.limit(2)
+
+    def run(count: int) -> list[bool]:
+        free.clear()
+        with use_tenant(acme):
+            for _ in range(count):
+                summaries.enqueue(acme, job_start(kind=kind).pk)
+        with use_control():
+            assert run_turns(60.0) == count
+        return free
+
+    assert run(4) == [False] * 4
+    monkeypatch.setattr(slots, "stamp", lambda: None)
+    assert any(run(4))
 
 
 def test_a_tenant_that_can_not_be_reached_holds_nobody_up(

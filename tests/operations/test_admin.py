@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from django.test import Client
 
 from accounts.models import User
 from activity.jobs import turns
-from tenants import admin_pools
+from tenants import admin_pools, workers
 from tenants.context import use_control, use_tenant
 from tenants.ids import new_id
 from tenants.models import JobSummary, JobTurn, Server, Tenant
@@ -19,6 +20,7 @@ PASSWORD = "a long enough passphrase"
 PAGES = [
     "/admin/",
     "/admin/pools/",
+    "/admin/workers/",
     "/admin/tenants/tenant/",
     "/admin/tenants/tenant/?q=acm&state__exact=active",
     "/admin/tenants/server/",
@@ -193,3 +195,38 @@ def test_an_operator_pauses_and_resumes_an_organisation_and_a_kind(client: Clien
 def test_a_kind_that_is_not_there_can_not_be_paused(client: Client) -> None:
     answer = client.post("/admin/tenants/jobpause/add/", {"kind": "no.such"})
     assert "is not one of the available choices" in answer.content.decode()
+
+
+def test_the_page_of_workers_shows_who_runs_what(
+    client: Client, acme: TenantRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three answer here; a real one does in tests/operations/test_celery.py."""
+    answering = [workers.Worker("one@host", 4, 1234), workers.Worker("two@host", 1, 1)]
+    monkeypatch.setattr(workers, "answering", lambda: answering)
+    with use_control():
+        for worker in ("one@host 77", "gone@host 5"):
+            JobSummary.objects.create(
+                id=new_id(), tenant_id=acme.id, kind="members.export", state="running", worker=worker
+            )
+    text = client.get("/admin/workers/").content.decode()
+    assert "4 processes, 1,234 tasks since it started" in text
+    assert "1 process, 1 task since it started" in text
+    assert "<td>acme</td><td>members.export</td><td>77</td>" in text
+    gone = text.split('aria-label="gone@host"', 1)[1].split("</section>", 1)[0]
+    assert "doesn't answer" in gone
+    assert "<td>5</td>" in gone
+
+
+def test_the_page_of_workers_comes_without_the_broker(
+    client: Client, monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    away = workers.current_app.connection_for_read(f"redis://127.0.0.1:{closed_port}/0")
+    monkeypatch.setattr(workers.current_app, "connection_for_read", lambda: away)
+    begun = time.monotonic()
+    text = client.get("/admin/workers/").content.decode()
+    assert "The broker doesn't answer" in text
+    assert time.monotonic() - begun < 6
+
+
+def test_a_stranger_sees_no_workers() -> None:
+    assert Client(HTTP_HOST="localhost").get("/admin/workers/").status_code == 302

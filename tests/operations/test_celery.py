@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 from prometheus_client.multiprocess import MultiProcessCollector
 from structlog.contextvars import bound_contextvars
 
-from tenants import hints
-from tenants.context import use_tenant
+from activity.jobs import files as job_files
+from activity.jobs.models import Job
+from activity.jobs.services import job_start
+from tenants import hints, workers
+from tenants.context import use_control, use_tenant
+from tenants.models import JobSummary, JobTurn
 from tenants.refs import TenantRef
 from tests.operations.processes import Started, program
+from tests.system import wait_for
 
 pytestmark = pytest.mark.xdist_group("celery")  # one worker for all of them
 
@@ -83,6 +89,25 @@ def test_its_numbers_are_where_web_tells_them(worker: Started, acme_entered: Ten
     }
     assert counts["activity.relay", "succeeded"] >= 1
     assert counts["tenants.fan_out", "failed"] >= 1
+
+
+def test_a_worker_is_asked_and_named_in_the_summary_of_a_job(worker: Started, acme_entered: TenantRef) -> None:
+    job = job_start(kind="members.export")
+    try:
+        wait_for(lambda: Job.objects.get(pk=job.pk).is_finished, timeout=30, what="the job's end")
+        with use_control():
+            named = JobSummary.objects.get(pk=job.pk)
+        (mine,) = wait_for(workers.answering, timeout=30, what="a worker's answer")
+        assert (mine.processes, mine.tasks > 0) == (1, True)
+        assert named.worker == f"{mine.name} {named.process}"
+        assert int(named.process) == worker.wait_for_line(event="job_claimed", job=str(job.pk))["pid"]
+    finally:
+        job_files.delete_all(job.pk)
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE activity_outboxevent, jobs_job CASCADE")
+        with use_control():
+            JobSummary.objects.filter(pk=job.pk).delete()
+            JobTurn.objects.filter(tenant=acme_entered.id).delete()
 
 
 def test_sigterm_ends_a_worker_with_0(start_program: Callable[..., Started]) -> None:
