@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import structlog
-from celery import Task, current_task
+from celery import Task
+from celery._state import get_current_task
 
 from tenants import context, directory, hints, reads
 from tenants.errors import NoTenant, TenantNotFound, TenantSuspended
@@ -36,7 +37,7 @@ class TenantTask(Task[Any, Any]):
         return super().apply_async(args, kwargs, *more, headers=headers, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        request = self.request  # asked for once: each time, Celery looks it up by thread
+        request: Any = self.request  # asked for once: each time, Celery looks it up by thread
         ref = self._ref(getattr(request, "tenant", None))
         request_id = getattr(request, "request_id", None)
         with ExitStack() as stack:
@@ -73,8 +74,9 @@ def _headers_of_sender() -> dict[str, str]:
 
     Raises NoTenant.
     """
-    if context.active() is None and current_task:
-        left: dict[str, str] | None = getattr(current_task.request, "tenantry_left", None)
+    task: Task[Any, Any] | None = get_current_task()
+    if context.active() is None and task is not None:
+        left: dict[str, str] | None = getattr(task.request, "tenantry_left", None)
         if left is not None:
             return left
     return hints.headers_of_caller()

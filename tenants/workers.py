@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from celery import current_app, current_task
+from celery import Task, current_app
+from celery._state import get_current_task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -28,7 +29,8 @@ class Worker:
 
 def name() -> str:
     """The worker's name and this process's id, as the summary of a job has them; empty outside of a worker."""
-    hostname = getattr(current_task.request, "hostname", None) if current_task else None
+    task: Task[Any, Any] | None = get_current_task()
+    hostname = None if task is None else task.request.hostname
     return f"{hostname} {os.getpid()}" if hostname else ""
 
 
