@@ -8,7 +8,7 @@ from itertools import chain
 from typing import IO, Final
 
 from activity.jobs.errors import JobFailed, UploadRefused
-from activity.jobs.tables import Layout, Row, checked_header, lines, places_of
+from activity.jobs.tables import MAX_LINE, Layout, Row, checked_header, lines, places_of
 
 SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 # After the last line: a quote that was opened and never closed swallows it, and with it shows.
@@ -81,4 +81,16 @@ def _header(file: IO[bytes], layout: Layout) -> list[str]:
 
 
 def _records(file: IO[bytes], layout: Layout) -> Iterator[list[str]]:
-    return csv.reader(chain(lines(file, layout.encoding), [_END]), delimiter=layout.separator)
+    length = 0
+
+    def lines_of_record() -> Iterator[str]:
+        nonlocal length
+        for line in chain(lines(file, layout.encoding), [_END]):
+            length += len(line)
+            if length > MAX_LINE:  # of many lines by quoted line ends, and held in memory as a whole
+                raise csv.Error(f"it has more than {MAX_LINE:,} characters")
+            yield line
+
+    for cells in csv.reader(lines_of_record(), delimiter=layout.separator):
+        yield cells
+        length = 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, NamedTuple, Protocol, cast
 
-from activity.jobs.errors import UploadRefused
+from activity.jobs.errors import JobFailed, UploadRefused
 
 Format = Literal["csv", "ndjson", "xlsx"]
 FORMATS: Final[dict[Format, str]] = {"csv": "CSV", "ndjson": "NDJSON", "xlsx": "XLSX"}
@@ -77,11 +77,16 @@ def checked_header(header: Sequence[str]) -> tuple[str, ...]:
 
 
 def lines(file: IO[bytes], encoding: str) -> Iterator[str]:
-    """The lines of a text from its beginning, with their ends as they are. Raises UnicodeError."""
+    """The lines of a text from its beginning, with their ends as they are. Raises UnicodeError, and JobFailed for one beyond MAX_LINE."""
     file.seek(0)
     text = io.TextIOWrapper(cast(Any, file), encoding=encoding, newline="")
     try:
-        yield from iter(text.readline, "")  # not from `text`, which would be closed with this generator
+        while line := text.readline(MAX_LINE + 1):  # not from `text`, which would be closed with this generator
+            if len(line) > MAX_LINE:
+                raise JobFailed(
+                    f"The file has a line of more than {MAX_LINE:,} characters. A row has a line of its own."
+                )
+            yield line
     finally:
         with contextlib.suppress(ValueError):  # the file was closed first
             text.detach()  # or the file would be closed with its wrapper

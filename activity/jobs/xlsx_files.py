@@ -25,6 +25,7 @@ MAX_PLACE: Final = 16_384
 MAX_TEXTS: Final = 5_000_000  # different ones that are shared
 MAX_STYLES: Final = 100_000
 DONE: Final = object()
+TOO_LONG: Final = f"This Excel workbook has a row or a cell of more than {MAX_LINE:,} characters."
 
 _COLUMN: Final = {letter: place for place, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", start=1)}
 # The numbers of formats that every workbook has and that show a date or a time of day.
@@ -32,7 +33,9 @@ _DATES: Final = {*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)}
 # What of a format is no letter of it: quoted and escaped letters, fillers, and what is in brackets, such as a colour.
 _NO_FORMAT: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
 _ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
-_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
+# Not half of a pair of surrogates, which is no character.
+_ESCAPED: Final = re.compile(r"_x((?![Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")
+PIECES: Final = 1_000  # of a text, beyond which they are put together: each takes more memory than its letters
 
 
 class XlsxTable:
@@ -68,8 +71,23 @@ class XlsxTable:
         self._parts.again()
         sheet = _Sheet(self)
         for _ in parsed(sheet.parser, self._parts.blocks(self._sheet)):
-            yield from sheet.rows
+            for number, cells in sheet.rows:
+                texts = self._texts_of(cells)
+                if any(text.strip() for text in texts):
+                    yield Row(number, texts)
             sheet.rows.clear()
+
+    def _texts_of(self, cells: list[str | int]) -> list[str]:
+        """The texts of a row. Those that are shared are looked up only now: a few bytes of the sheet may name each of a million letters."""
+        texts: list[str] = []
+        length = 0
+        for cell in cells:
+            text = self._texts[cell] if isinstance(cell, int) else cell
+            texts.append(text)
+            length += len(text)
+            if length > MAX_LINE:
+                raise JobFailed(TOO_LONG)
+        return texts
 
     def _first_sheet(self, book: str, related: dict[str, tuple[str, str]]) -> tuple[str, bool]:
         has_1904_dates = False
@@ -96,15 +114,15 @@ class XlsxTable:
                 is_of_cells = element == "cellXfs"
             elif element == "xf" and is_of_cells:
                 number = attributes.get("numFmtId", "0")
-                styles.append(own.get(number, number.isdecimal() and int(number) in _DATES))
+                styles.append(own.get(number, number.isdecimal() and len(number) < 10 and int(number) in _DATES))
             if len(styles) > MAX_STYLES or len(own) > MAX_STYLES:
                 raise JobFailed(DAMAGED)
         return styles
 
-    def text_of(self, kind: str, style: str, value: str) -> str:
-        """What a cell holds, as text. Raises JobFailed."""
+    def text_of(self, kind: str, style: str, value: str) -> str | int:
+        """What a cell holds, as text, or the number of the shared text that it is."""
         if kind == "s":
-            return self._texts[value]
+            return int(value) if value.isdecimal() and len(value) < 10 else MAX_TEXTS
         if kind in {"inlineStr", "str"}:
             return _unescaped(value)
         if kind == "b":
@@ -152,19 +170,21 @@ class _Reading:
         if self._is_open:
             self._length += len(text)
             if self._length > MAX_LINE:
-                raise JobFailed(f"This Excel workbook has a cell of more than {MAX_LINE:,} characters.")
+                raise JobFailed(TOO_LONG)
+            if len(self._pieces) > PIECES:
+                self._pieces = ["".join(self._pieces)]
             self._pieces.append(text)
 
 
 class _Sheet(_Reading):
-    """A sheet: its rows, as they are complete."""
+    """A sheet: its rows, as they are complete, by their numbers."""
 
     def __init__(self, table: XlsxTable) -> None:
         super().__init__()
-        self.rows: list[Row] = []
+        self.rows: list[tuple[int, list[str | int]]] = []
         self._table = table
         self._number = 0
-        self._cells: list[str] = []
+        self._cells: list[str | int] = []
         self._place = 0
         self._kind = self._style = ""
 
@@ -174,12 +194,13 @@ class _Sheet(_Reading):
             self._place = self._place_of(attributes.get("r", ""))
             self._kind = attributes.get("t", "n")
             self._style = attributes.get("s", "")
-            self.begin()
+            self._pieces = []
         elif name in {"v", "t"}:
             self._is_open = not self._is_aloud
         elif name == "row":
             self._number = self._number_of(attributes.get("r", ""))
             self._cells, self._place = [], 0
+            self.begin()  # the length is that of the whole row
         elif name == "rPh":
             self._is_aloud = True
 
@@ -191,17 +212,17 @@ class _Sheet(_Reading):
         elif name in {"v", "t"}:
             self._is_open = False
         elif name == "row":
-            if any(cell.strip() for cell in self._cells):
-                self.rows.append(Row(self._number, self._cells))
+            if self._cells:
+                self.rows.append((self._number, self._cells))
         elif name == "rPh":
             self._is_aloud = False
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: str | int) -> None:
         place = min(self._place, MAX_COLUMNS + 1) - 1  # what lies further out is too much in any case
         missing = place - len(self._cells)
         if missing < 0:
             self._cells[place] = text
-        elif text:
+        elif text != "":
             self._cells += [""] * missing
             self._cells.append(text)
 
@@ -238,8 +259,7 @@ class _Texts(_Reading):
         weakref.finalize(self, self._file.close)
         self._more = parsed(self.parser, parts.blocks(part)) if part in parts else iter(())
 
-    def __getitem__(self, number: str) -> str:
-        place = int(number) if number.isdecimal() and len(number) < 10 else MAX_TEXTS
+    def __getitem__(self, place: int) -> str:
         while place >= len(self._ends):
             if next(self._more, DONE) is DONE:
                 raise JobFailed(DAMAGED)

@@ -1,13 +1,14 @@
 """The parts of an XLSX file, which is a ZIP of XML: opened only when they are small enough unpacked, read without anything from outside.
 
-What is refused: more than UNPACKED times what an upload may have, by what the ZIP declares and by what comes out of it; a directory or a
-piece of XML that would have to be held in memory as a whole; a document type, with which entities and their expansion go; files that are
-locked; packings other than Excel's own.
+What is refused: more than UNPACKED times what an upload may have, by what the ZIP declares and by what comes out of it; a directory, a
+part with what is held in memory, or a piece of XML that would fill it; a document type, with which entities and their expansion go; files
+that are locked; packings other than Excel's own.
 """
 
 from __future__ import annotations
 
 import posixpath
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,11 +21,14 @@ from activity.jobs.errors import JobFailed
 
 UNPACKED: Final = 5  # times settings.UPLOAD_MAX_BYTES
 GLANCE: Final = 128 * 1024 * 1024  # bytes
+GLANCE_TIME: Final = 5.0  # seconds of this thread's own work
 MAX_DIRECTORY: Final = 1024 * 1024  # bytes of the ZIP's directory
 MAX_TOKEN: Final = 1024 * 1024  # bytes between two pieces of XML that can be told apart
 MAX_NAMES: Final = 10_000  # different names of elements and attributes, which a parser keeps
 MAX_DEPTH: Final = 100
 MAX_ELEMENTS: Final = 500_000  # of a part that isn't the cells' or texts' own
+MAX_SMALL: Final = 16 * 1024 * 1024  # bytes of such a part
+MAX_RELATED: Final = 10_000  # parts that a part names
 BLOCK: Final = 64 * 1024
 
 _PACKINGS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -43,7 +47,7 @@ Start = Callable[[str, dict[str, str]], None]
 class Parts:
     """The parts of a workbook by their names. Raises JobFailed for what can't or mustn't be opened.
 
-    `at_a_glance`: somebody waits for the first rows, so that no more than GLANCE is unpacked for them.
+    `at_a_glance`: somebody waits for the first rows, so that no more than GLANCE is unpacked for them, and no longer than GLANCE_TIME.
     """
 
     def __init__(self, file: IO[bytes], *, at_a_glance: bool = False) -> None:
@@ -58,6 +62,7 @@ class Parts:
         if at_a_glance and self._most > GLANCE:
             self._most, self._sentence = GLANCE, TOO_DEEP
         self._left = self._most
+        self._until = time.thread_time() + GLANCE_TIME if at_a_glance else float("inf")
 
     def __contains__(self, name: str) -> bool:
         return name in self._zip.NameToInfo
@@ -75,6 +80,8 @@ class Parts:
                     self._left -= len(block)
                     if self._left < 0:
                         raise JobFailed(self._sentence)
+                    if time.thread_time() > self._until:
+                        raise JobFailed(TOO_DEEP)
                     yield block
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, NotImplementedError):
             raise JobFailed(DAMAGED) from None
@@ -88,7 +95,7 @@ class Parts:
         found: list[tuple[str, dict[str, str]]] = []
         parser = parser_of(lambda element, attributes: found.append((local(element), _local(attributes))))
         count = 0
-        for _ in parsed(parser, self.blocks(name)):
+        for _ in parsed(parser, self._small(name)):
             count += len(found)
             if count > MAX_ELEMENTS:
                 raise JobFailed(DAMAGED)
@@ -102,15 +109,23 @@ class Parts:
         """
         folder, _, base = name.rpartition("/")
         path = f"{folder}/_rels/{base}.rels" if folder else f"_rels/{base}.rels"
-        if path not in self:
-            return {}
-        return {
-            attributes["Id"]: (attributes["Type"].rpartition("/")[2], _resolved(folder, attributes["Target"]))
-            for element, attributes in self.elements(path)
-            if element == "Relationship"
-            and attributes.get("TargetMode") != "External"
-            and {"Id", "Type", "Target"} <= attributes.keys()
-        }
+        found: dict[str, tuple[str, str]] = {}
+        for element, attributes in self.elements(path) if path in self else ():
+            is_inside = element == "Relationship" and attributes.get("TargetMode") != "External"
+            if is_inside and {"Id", "Type", "Target"} <= attributes.keys():
+                kind = attributes["Type"].rpartition("/")[2]
+                found[attributes["Id"]] = kind, _resolved(folder, attributes["Target"])
+            if len(found) > MAX_RELATED:
+                raise JobFailed(DAMAGED)
+        return found
+
+    def _small(self, name: str) -> Iterator[bytes]:
+        size = 0
+        for block in self.blocks(name):
+            size += len(block)
+            if size > MAX_SMALL:
+                raise JobFailed(TOO_MUCH)
+            yield block
 
 
 def parser_of(start: Start, end: Callable[[str], None] | None = None, text: Callable[[str], None] | None = None) -> Any:
@@ -152,7 +167,7 @@ def parsed(parser: Any, blocks: Iterator[bytes]) -> Iterator[None]:
             yield
         parser.Parse(b"", True)
         yield
-    except (expat.ExpatError, UnicodeError):
+    except (expat.ExpatError, LookupError, ValueError):  # the last two for an encoding that it doesn't know
         raise JobFailed(DAMAGED) from None
 
 

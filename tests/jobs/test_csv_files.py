@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from accounts.imports.columns import COLUMNS, REQUIRED, found_columns
 from activity.jobs.csv_files import SEPARATORS, CsvTable, layout_of
 from activity.jobs.errors import JobFailed, UploadRefused
-from activity.jobs.tables import MAX_COLUMNS, Layout, Row
+from activity.jobs.tables import MAX_COLUMNS, MAX_LINE, Layout, Row
 
 
 def table(file: IO[bytes], encoding: str = "utf-8") -> CsvTable:
@@ -49,6 +49,21 @@ def test_the_separator_is_found_out(separator: str) -> None:
     assert layout(content) == Layout("csv", "utf-8", separator)
     assert header(content) == ("email", "name")
     assert cells(content) == [["a@b.example", "Ann"]]
+
+
+def test_a_row_of_many_short_lines_that_would_fill_memory_fails() -> None:
+    content = b"email\n" + b"".join(b'"%d\n",' % number for number in range(200_000))
+    with pytest.raises(JobFailed, match="Row 2 can't be read as CSV: it has more than"):
+        cells(content)
+    with pytest.raises(UploadRefused, match="must name the columns"):
+        columns(content[6:])
+
+
+def test_a_line_in_utf_16_that_would_fill_memory_fails() -> None:
+    """A letter may hold the byte of a line's end, so that whoever looks at bytes sees short lines."""
+    content = codecs.BOM_UTF16_LE + ("email\n" + "\u0a05" * (MAX_LINE + 1)).encode("utf-16-le")
+    with pytest.raises(JobFailed, match="a line of more than"):
+        cells(content, "utf-16")
 
 
 def test_the_separator_by_which_the_header_has_most_columns_counts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -12,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activity.jobs.errors import JobFailed, UploadRefused
-from activity.jobs.ndjson_files import LATE_KEY, NO_OBJECT, SAMPLE, NdjsonTable
-from activity.jobs.tables import MAX_COLUMNS, Layout, Row
+from activity.jobs.ndjson_files import LATE_KEY, NO_OBJECT, SAMPLE, TOO_DEEP, NdjsonTable
+from activity.jobs.tables import MAX_COLUMNS, MAX_LINE, Layout, Row
 
 
 def table(content: bytes, encoding: str = "utf-8") -> NdjsonTable:
@@ -94,6 +95,32 @@ def test_bytes_of_another_encoding_fail() -> None:
 def test_more_keys_than_columns_are_taken_are_refused() -> None:
     with pytest.raises(UploadRefused, match=f"more than {MAX_COLUMNS} columns"):
         _ = table(orjson.dumps({f"k{number}": 1 for number in range(MAX_COLUMNS + 1)})).header
+
+
+def test_keys_that_would_fill_memory_are_not_gathered() -> None:
+    lines = (orjson.dumps({f"{line}-{key}": 1 for key in range(MAX_COLUMNS)}) + b"\n" for line in range(400))
+    found = table(b"".join(lines))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UploadRefused, match=f"more than {MAX_COLUMNS} columns"):
+            _ = found.header
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("depth", [255, 1_000])
+def test_a_value_too_deep_to_be_written_is_a_row_at_fault(depth: int) -> None:
+    deep = b'{"email":"a@b.example","x":' + b"[" * depth + b"]" * depth + b"}\n"
+    assert read(b'{"email":"c@d.example","x":[[]]}\n' + deep) == [
+        Row(1, ["c@d.example", "[[]]"]), Row(2, [], TOO_DEEP),
+    ]  # fmt: skip
+
+
+def test_a_line_that_would_fill_memory_fails() -> None:
+    """In UTF-16 a letter may hold the byte of a line's end, so that whoever looks at bytes sees short lines."""
+    with pytest.raises(JobFailed, match="a line of more than"):
+        read(codecs.BOM_UTF16_LE + ('{"email":"' + "\u0a05" * (MAX_LINE + 1)).encode("utf-16-le"), "utf-16")
 
 
 keys = st.sampled_from(["email", "name", "a b", "ü"])

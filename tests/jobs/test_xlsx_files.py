@@ -363,10 +363,79 @@ class TestRefused:
             list(made(HEADER + rows).rows())
 
     def test_a_cell_that_would_fill_memory(self) -> None:
-        with pytest.raises(JobFailed, match="a cell of more than"):
+        with pytest.raises(JobFailed, match="a row or a cell of more than"):
             list(made(HEADER + row(2, text("A2", "x" * 2_000_000))).rows())
-        with pytest.raises(JobFailed, match="a cell of more than"):
+        with pytest.raises(JobFailed, match="a row or a cell of more than"):
             list(made(HEADER + row(2, '<c t="s"><v>0</v></c>'), shared=f"<si><t>{'x' * 2_000_000}</t></si>").rows())
+
+    def test_a_row_that_would_fill_memory(self) -> None:
+        cells = [f"<c t='str'><v>{'x' * 300_000}</v></c>"] * 4
+        with pytest.raises(JobFailed, match="a row or a cell of more than"):
+            list(made(HEADER + row(2, *cells)).rows())
+        shared = f"<si><t>{'x' * 300_000}</t></si>"
+        with pytest.raises(JobFailed, match="a row or a cell of more than"):
+            list(made(HEADER + row(2, *["<c t='s'><v>0</v></c>"] * 4), shared=shared).rows())
+
+    def test_a_long_text_that_many_rows_share_is_held_once_at_a_time(self) -> None:
+        table = made(
+            HEADER + "<row><c t='s'><v>0</v></c></row>" * 400, shared=f"<si><t>{'x' * xlsx_files.MAX_LINE}</t></si>"
+        )
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in table.rows()) == 400
+            assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+        finally:
+            tracemalloc.stop()
+
+    def test_a_text_in_many_pieces(self) -> None:
+        table = made(HEADER + row(2, "<c t='str'><v>" + "東<x/>" * 200_000 + "</v></c>"))
+        tracemalloc.start()
+        try:
+            assert [found.cells for found in table.rows()] == [["東" * 200_000]]
+            assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.parametrize("part", ["_rels/.rels", "xl/_rels/workbook.xml.rels", "xl/styles.xml"])
+    def test_a_part_that_would_fill_memory(self, part: str) -> None:
+        content = parts(HEADER)
+        head, slash, tail = content[part].rpartition(b"</")
+        content[part] = head + b" " * xlsx_parts.MAX_SMALL + slash + tail
+        with pytest.raises(JobFailed, match="too large"):
+            XlsxTable(zipped(content))
+
+    def test_more_parts_than_a_workbook_has(self) -> None:
+        content = parts(HEADER)
+        many = "".join(
+            f'<Relationship Id="q{number}" Type="x" Target="x"/>' for number in range(xlsx_parts.MAX_RELATED)
+        )
+        place = "xl/_rels/workbook.xml.rels"
+        content[place] = content[place].replace(b"</Relationships>", many.encode() + b"</Relationships>")
+        with pytest.raises(JobFailed, match="damaged"):
+            XlsxTable(zipped(content))
+
+    @pytest.mark.parametrize("encoding", ["nothing", "utf-7", "shift_jis", "rot13"])
+    def test_an_encoding_that_nobody_knows(self, encoding: str) -> None:
+        content = parts(HEADER)
+        declaration = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+        content["xl/worksheets/sheet1.xml"] = declaration + content["xl/worksheets/sheet1.xml"]
+        with pytest.raises(JobFailed, match="damaged"):
+            list(XlsxTable(zipped(content)).rows())
+
+    def test_a_number_of_a_format_that_is_none(self) -> None:
+        styles = f'<cellXfs><xf numFmtId="{"1" * 5_000}"/></cellXfs>'
+        assert made(HEADER, styles=styles).header == ("email", "name")
+
+    def test_half_of_a_pair_of_surrogates(self) -> None:
+        cells = [text("A2", "_xD800__x0041_"), '<c r="B2" t="s"><v>0</v></c>']
+        table = made(HEADER + row(2, *cells), shared="<si><t>_xdfff_</t></si>")
+        assert [found.cells for found in table.rows()] == [["_xD800_A", "_xdfff_"]]
+
+    def test_first_rows_that_take_too_long_for_somebody_who_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(xlsx_parts, "GLANCE_TIME", 0.2)
+        content = parts("<c/>" * 2_000_000 + HEADER)
+        with pytest.raises(JobFailed, match="behind too much else"):
+            _ = XlsxTable(zipped(content), at_a_glance=True).header
 
     def test_more_texts_than_may_be_shared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(xlsx_files, "MAX_TEXTS", 3)
