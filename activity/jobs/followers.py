@@ -23,7 +23,7 @@ LOOK_AGAIN: Final = timedelta(seconds=30)
 
 def settle_all(former: Job) -> None:
     """Let the followers of a job that has ended wait for their turns, or cancel them, and theirs."""
-    for follower in former.followers.filter(state=Job.State.QUEUED).order_by("created_at", "id"):
+    for follower in _followers(former):
         settle(follower)
 
 
@@ -33,22 +33,36 @@ def must_wait(job: Job) -> bool:
 
 
 def settle(job: Job) -> None:
-    """Let a queued job wait for its turn, or for what it comes after; or cancel it."""
+    """Let a queued job wait for its turn, or for what it comes after; or cancel it, and those that come after it."""
+    unsettled = [job]
+    while unsettled:  # not one within the other: a chain may be as long as somebody likes
+        job = unsettled.pop()
+        if _is_cancelled(job):
+            unsettled += _followers(job)[::-1]
+
+
+def _followers(former: Job) -> list[Job]:
+    return list(former.followers.filter(state=Job.State.QUEUED).order_by("created_at", "id"))
+
+
+def _is_cancelled(job: Job) -> bool:
+    """Settle one job; whether it was cancelled."""
     former = Job.objects.filter(pk=job.after_id).first() if job.after_id else None
     if former is None or former.state == Job.State.SUCCEEDED:
         summaries.enqueue(context.current(), job.pk)
     elif not former.is_finished:
         summaries.put_off(context.current(), job.pk, by=LOOK_AGAIN)
     else:
-        _cancel(job, former)
+        return _cancel(job, former)
+    return False
 
 
-def _cancel(job: Job, former: Job) -> None:
+def _cancel(job: Job, former: Job) -> bool:
     with transaction.atomic():
         # Held meanwhile, so that it isn't tried again in the moment in which this one is given up.
         former = Job.objects.select_for_update(no_key=True).get(pk=former.pk)
         if former.state not in {Job.State.FAILED, Job.State.CANCELLED}:
-            return
+            return False
         outcome = "failed" if former.state == Job.State.FAILED else "was cancelled"
         cancelled = Job.objects.filter(pk=job.pk, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED,
@@ -57,9 +71,9 @@ def _cancel(job: Job, former: Job) -> None:
             error=f"It was to run after the job {title_of(former.kind)} ({former.pk}), which {outcome}.",
         )
         if not cancelled:
-            return
+            return False
         job = Job.objects.get(pk=job.pk)
         lease.record_end(job)
     summaries.tell(job)
     files.delete(job.input_file)
-    settle_all(job)
+    return True

@@ -140,16 +140,19 @@ def job_cancel(*, job: Job) -> Job:
         if job.cancelled_by is None:
             job.cancelled_by = actor
             job.save(update_fields=["cancelled_by"])
-        is_waiting = job.state == Job.State.QUEUED
-        if is_waiting:
+        if job.state == Job.State.QUEUED:
             Job.objects.filter(pk=job.pk).update(state=Job.State.CANCELLED, finished_at=Now())
             job = Job.objects.get(pk=job.pk)
             lease.record_end(job)
-    if is_waiting:
-        summaries.tell(job)
-        files.delete(job.input_file)
-        followers.settle_all(job)
+            # Not before the caller's own transaction has committed, in which this one may be: else the job could be left without its file.
+            transaction.on_commit(lambda: _cancelled(job), robust=True)
     return job
+
+
+def _cancelled(job: Job) -> None:
+    summaries.tell(job)
+    files.delete(job.input_file)
+    followers.settle_all(job)
 
 
 def job_retry(*, job: Job) -> Job:

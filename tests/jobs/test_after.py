@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.test import TestCase
 from django.utils import timezone
 
 from accounts.models import User
@@ -81,8 +84,24 @@ def test_when_the_one_before_fails_all_that_follow_are_cancelled(tenant: TenantR
 def test_when_the_one_before_is_cancelled_it_is_too(tenant: TenantRef, good: str) -> None:
     first = job_start(kind=good)
     second = job_start(kind=good, after=first)
-    job_cancel(job=first)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        job_cancel(job=first)
     assert state(second) == "cancelled"
+
+
+def test_a_chain_of_any_length_is_cancelled(tenant: TenantRef, good: str) -> None:
+    first = before = job_start(kind=good)
+    for _ in range(sys.getrecursionlimit() // 10):
+        before = job_start(kind=good, after=before)
+    limit = sys.getrecursionlimit()
+    Job.objects.filter(pk=first.pk).update(state="cancelled")
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    try:
+        followers.settle_all(Job.objects.get(pk=first.pk))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert state(before) == "cancelled"
+    assert not Job.objects.filter(state="queued").exists()
 
 
 def test_one_that_waits_is_cancelled_by_itself(tenant: TenantRef, good: str) -> None:
@@ -101,7 +120,8 @@ def test_what_a_kill_left_unsettled_is_found_by_the_sweep(
     with monkeypatch.context() as killed:  # between the end of the first and what follows from it
         killed.setattr(followers, "settle_all", lambda former: None)
         if outcome == "cancelled":
-            job_cancel(job=first)
+            with TestCase.captureOnCommitCallbacks(execute=True):
+                job_cancel(job=first)
         else:
             run_job(first.pk)
     assert (state(first), state(second)) == (outcome, "queued")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import transaction
+from django.test import TestCase
 
 from accounts.models import User
 from activity.jobs.errors import Cancelled
@@ -25,7 +27,8 @@ FILE = "email\nann@example.com\n"
 
 def test_a_job_that_waits_is_cancelled_at_once(api: ApiOf, owner: User, admin: User, acme: TenantRef) -> None:
     job_id = send(api(owner), FILE).json()["id"]
-    answer = api(admin).post(f"/jobs/{job_id}/cancel")
+    with use_tenant(acme), TestCase.captureOnCommitCallbacks(execute=True):
+        answer = api(admin).post(f"/jobs/{job_id}/cancel")
     assert answer.status_code == 200
     assert answer.json()["state"] == "cancelled"
     assert answer.json()["finished_at"] is not None
@@ -41,7 +44,8 @@ def test_a_job_that_waits_is_cancelled_at_once(api: ApiOf, owner: User, admin: U
 
 def test_one_that_was_cancelled_does_nothing_later(api: ApiOf, owner: User, acme: TenantRef) -> None:
     job_id = send(api(owner), FILE).json()["id"]
-    api(owner).post(f"/jobs/{job_id}/cancel")
+    with use_tenant(acme), TestCase.captureOnCommitCallbacks(execute=True):
+        api(owner).post(f"/jobs/{job_id}/cancel")
     before = members(acme)
     job = run(acme, job_id)
     assert (job.state, job.attempt) == ("cancelled", 0)
@@ -49,6 +53,20 @@ def test_one_that_was_cancelled_does_nothing_later(api: ApiOf, owner: User, acme
     assert len(events_of(acme, job_id)) == 2
     with use_tenant(acme):
         assert not default_storage.exists(job.input_file)
+
+
+def test_one_whose_cancelling_did_not_commit_waits_on_with_its_file(api: ApiOf, owner: User, acme: TenantRef) -> None:
+    """With an Idempotency-Key it commits only with the answer: a process that is killed before leaves the job as it was."""
+    job_id = send(api(owner), FILE).json()["id"]
+    with use_tenant(acme):
+        with transaction.atomic():
+            job_cancel(job=Job.objects.get(pk=job_id))
+            transaction.set_rollback(True)
+        job = Job.objects.get(pk=job_id)
+        assert job.state == "queued"
+        assert default_storage.exists(job.input_file)
+    assert JobSummary.objects.get(pk=job_id).state == "queued"
+    assert run(acme, job_id).state == "succeeded"
 
 
 def test_one_that_has_ended_is_409(api: ApiOf, owner: User, acme: TenantRef) -> None:
