@@ -8,6 +8,7 @@ import structlog
 from celery import shared_task
 from django.db import DatabaseError
 
+from accounts.imports.job import staged_prune
 from accounts.imports.waiting import waiting_prune
 from accounts.services.expiry import expired_prune
 from tenants.context import use
@@ -26,6 +27,7 @@ def prune(**_: Any) -> None:
         try:
             with use(ref):
                 expired_prune()
+                staged_prune()
                 waiting_prune()
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:  # the latter of files
             log.warning("prune_failed", tenant=ref.slug, error=type(error).__name__)

@@ -5,9 +5,9 @@ A batch is one transaction with the job's checkpoint, so that a kill anywhere le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, islice
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +24,14 @@ from activity.jobs.tables import Format, Layout, Row
 
 KIND: Final = "members.import"
 BATCH: Final = 5_000
+
+
+class Batch(NamedTuple):
+    """Rows that were read: the good ones as `batches.take` takes them, how many there are in all, and the last one's number."""
+
+    good: list[str]
+    read: int
+    last: int
 
 
 class ImportParams(BaseModel):
@@ -65,34 +73,33 @@ def members_import(run: Run, params: ImportParams) -> None:
     with run.input() as file:
         table = reading.open_table(file, params.layout)
         if run.total is None:
-            total = _count(run, table.rows())
+            total = sum(1 for _ in table.rows())  # what can't be read fails the job before anything is taken in
             with run.step():
                 run.total = total
         done_with = int(run.saved.get("row", 0))
         ahead = (row for row in table.rows() if row.number > done_with)
         for first in ahead:
+            batch = _read(run, chain((first,), islice(ahead, BATCH - 1)), rules)
             with run.step():
-                run.saved = {"row": _take(run, chain((first,), islice(ahead, BATCH - 1)), rules, params)}
+                _take(run, batch, params)
         with run.step():
             ImportedRow.objects.filter(job_id=run.job.pk).delete()
 
 
-def _count(run: Run, rows: Iterator[Row]) -> int:
-    """How many rows there are; one that can't be read fails the job before anything is taken in."""
-    count = 0
-    for count, _ in enumerate(rows, start=1):
-        if count % 10_000 == 0:
-            run.check()
-    return count
+def staged_prune() -> int:
+    """Throw away the rows that were kept beside for jobs which won't go on: cancelled, or gone; answers how many."""
+    going_on = Job.objects.filter(state__in=(*Job.UNFINISHED, Job.State.FAILED))
+    return ImportedRow.objects.exclude(job_id__in=going_on.values("pk")).delete()[0]
 
 
-def _take(run: Run, batch: Iterable[Row], rules: Rules, params: ImportParams) -> int:
-    """Take a batch in; answers the number of its last row. Rows are held as text alone: objects would keep the garbage collector busy."""
+def _read(run: Run, rows: Iterable[Row], rules: Rules) -> Batch:
+    """Read a batch before its step, which a slow file must not keep open. Rows are held as text alone: objects would keep the garbage
+    collector busy.
+    """
     job = run.job.pk
-    after = int(run.saved.get("row", 0))
     good: list[str] = []
     count = number = 0
-    for row in batch:
+    for row in rows:
         count, number = count + 1, row.number
         values = rules.values(row)
         if values is not None:
@@ -100,14 +107,19 @@ def _take(run: Run, batch: Iterable[Row], rules: Rules, params: ImportParams) ->
         else:
             for column, value, reason in rules.problems(row):
                 run.problem(number, column, value, reason)
-    taken = batches.take(job, good, after=after, mode=params.mode, dry_run=params.dry_run)
+    return Batch(good, count, number)
+
+
+def _take(run: Run, batch: Batch, params: ImportParams) -> None:
+    after = int(run.saved.get("row", 0))
+    taken = batches.take(run.job.pk, batch.good, after=after, mode=params.mode, dry_run=params.dry_run)
     for refused in taken.refused:
         run.problem(*refused)
     run.counts.update(
         created=taken.created,
         updated=taken.updated,
         unchanged=taken.unchanged,
-        refused=count - len(good) + len(taken.refused),
+        refused=batch.read - len(batch.good) + len(taken.refused),
     )
-    run.done += count
-    return number
+    run.done += batch.read
+    run.saved = {"row": batch.last}

@@ -28,7 +28,7 @@ from activity.jobs.uploads import Upload
 from tenants import context
 from tenants.refs import TenantRef
 
-FOLDER: Final = "imports"
+FOLDER: Final = "jobs/waiting"  # of Tenantry's own folder: what else lies in the storage is the apps'
 PREVIEW: Final = 10  # rows
 KEPT: Final = 5  # files of one person that wait at once; of more the oldest go
 

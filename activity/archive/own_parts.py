@@ -94,10 +94,10 @@ def _names(folder: str) -> Iterator[str]:
 
 def _is_left_out(name: str) -> bool:
     parts = name.split("/")
-    if parts[0] == "imports":
-        return True
     if parts[0] != "jobs" or len(parts) < 3:
         return False
+    if parts[1] == "waiting":
+        return True
     try:
         job_id = UUID(parts[1])
     except ValueError:

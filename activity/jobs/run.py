@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from django.conf import settings
 from django.core.files import File
@@ -87,7 +88,7 @@ class Run:
             self._checkpoint()
 
     def problem(self, row: int, column: str, value: str, reason: str) -> None:
-        """Put a line into the job's report, inside a step: what of the input wasn't taken, and why."""
+        """Put a line into the job's report, with the step that is open or with the next one: what of the input wasn't taken, and why."""
         self._problems.append(JobProblem.of(self.job.pk, row, column, value, reason))
 
     def note(self, sentence: str, *, level: str = "info") -> None:
@@ -129,9 +130,9 @@ class Run:
 
     @contextmanager
     def input(self) -> Iterator[IO[bytes]]:
-        """The uploaded file, opened for reading."""
+        """The uploaded file, opened for reading, which raises Stopped when the run must end."""
         with files.open_input(self.job) as file:
-            yield file
+            yield cast(IO[bytes], _Input(file, self.check))
 
     @contextmanager
     def writing_result(self, name: str) -> Iterator[IO[bytes]]:
@@ -141,3 +142,29 @@ class Run:
             file.seek(0)
             self.check()
             self.result = files.save_result(self.job, File(file)), name
+
+
+class _Input(io.RawIOBase):
+    """A file in which much may have to be read before a kind has anything of it to do."""
+
+    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
+        self._file = file
+        self._check = check
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._check()
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)

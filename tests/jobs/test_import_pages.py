@@ -244,6 +244,18 @@ def test_one_that_has_expired_is_not_started_and_goes_with_its_file(
         assert WaitingImport.objects.count() == 1
 
 
+def test_files_of_apps_are_none_of_them(tenant: TenantRef) -> None:
+    own = default_storage.save("imports/own.csv", io.BytesIO(b"x"))  # type: ignore[arg-type]
+    past = time.time() - 3 * 60 * 60
+    os.utime(default_storage.path(own), (past, past))
+    try:
+        waiting.waiting_prune()
+        assert default_storage.exists(own)
+        assert own in {entry.name for entry in files_part()}
+    finally:
+        default_storage.delete(own)
+
+
 def test_the_daily_upkeep_throws_expired_ones_away(signed_in: SignedIn, admin: User, acme: TenantRef) -> None:
     send(signed_in(admin))
     with use_tenant(acme):

@@ -130,6 +130,7 @@ def test_those_who_may_not_import_see_no_rows_of_the_file(
     assert "succeeded" in page
     assert "bad" not in page
     assert "/report" not in page
+    assert "Every row was taken" not in page  # one wasn't
 
 
 def test_a_job_that_failed_says_why(signed_in: SignedIn, api: ApiOf, owner: User, acme: TenantRef) -> None:

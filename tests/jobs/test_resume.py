@@ -24,13 +24,11 @@ def test_each_row_is_taken_once(lasting: Lasting, lasting_api: Api, monkeypatch:
     taken: list[int] = []
     take = imports._take
 
-    def take_and_lose(run: Any, batch: Any, *facts: Any) -> int:
-        rows = list(batch)
-        last: int = take(run, rows, *facts)
-        taken.extend(row.number for row in rows)
+    def take_and_lose(run: Any, batch: Any, *facts: Any) -> None:
+        take(run, batch, *facts)
+        taken.extend(int(line.split("\t")[1]) for line in batch.good)
         if len(taken) in {4, 8}:
             lose_the_database()
-        return last
 
     monkeypatch.setattr(imports, "_take", take_and_lose)
     job_id = send(lasting_api, FILE).json()["id"]
@@ -61,3 +59,18 @@ def test_the_file_is_kept_until_the_job_has_ended(
     assert run(lasting.ref, job_id).state == "succeeded"
     with use_tenant(lasting.ref):
         assert not default_storage.exists(name)
+
+
+def test_no_step_is_open_while_rows_are_read(
+    lasting: Lasting, lasting_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres ends a transaction in which nothing happens for as long as a lease: reading may take longer."""
+    read, opened = imports._read, []
+
+    def note(run: Any, *facts: Any) -> Any:
+        opened.append(run._is_in_step)
+        return read(run, *facts)
+
+    monkeypatch.setattr(imports, "_read", note)
+    assert run(lasting.ref, send(lasting_api, FILE).json()["id"]).state == "succeeded"
+    assert opened == [False]

@@ -1,0 +1,53 @@
+"""An import ends when it must, and what it kept beside goes with it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from accounts.imports.job import ImportParams, import_start
+from accounts.models import ImportedRow
+from accounts.tasks import prune
+from activity.jobs import reading
+from activity.jobs.errors import Cancelled
+from activity.jobs.models import Job
+from activity.jobs.run import Run
+from activity.jobs.tables import Format
+from tenants.context import use_control
+from tenants.refs import TenantRef
+from tests.jobs.conftest import NOBODY
+
+
+def start(content: bytes, form: Format = "csv") -> Job:
+    params = ImportParams(
+        format=form, encoding="utf-8", separator=",", columns={"email": 0}, width=1, sha256="", size=len(content)
+    )
+    return import_start(io.BytesIO(content), name="x", params=params)
+
+
+@pytest.mark.parametrize(("form", "first"), [("csv", b"email\n"), ("ndjson", b'{"email":""}\n')])
+def test_reading_ends_when_the_run_must_however_little_of_the_file_is_rows(
+    tenant: TenantRef, form: Format, first: bytes
+) -> None:
+    attempt = Run(start(first + b"\n" * 200_000, form))
+    params = ImportParams.model_validate(attempt.job.params)
+    with attempt.input() as file:
+        rows = reading.open_table(file, params.layout).rows()
+        assert list(rows) == []
+        attempt.stop(Cancelled())
+        with pytest.raises(Cancelled):
+            list(reading.open_table(file, params.layout).rows())
+
+
+@pytest.mark.parametrize(
+    ("state", "is_kept"), [("failed", True), ("running", True), ("cancelled", False), ("succeeded", False)]
+)
+def test_what_was_kept_beside_goes_with_a_job_that_will_not_go_on(tenant: TenantRef, state: str, is_kept: bool) -> None:
+    job = start(b"email\n")
+    Job.objects.filter(pk=job.pk).update(state=state)
+    ImportedRow.objects.create(job_id=job.pk, number=2, email="ann@example.com")
+    ImportedRow.objects.create(job_id=NOBODY, number=2, email="ann@example.com")
+    with use_control():
+        prune()
+    assert list(ImportedRow.objects.values_list("job_id", flat=True)) == ([job.pk] if is_kept else [])
