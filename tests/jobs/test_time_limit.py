@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from activity.context import SYSTEM
-from activity.jobs import heartbeat, summaries
+from activity.jobs import heartbeat, lease, summaries
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.runner import run_job
@@ -49,7 +50,7 @@ def in_one_statement(run: Run, params: Any) -> None:
 def quick(lasting: Lasting, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: F811
     """Within the lasting tenant, whose rows the heartbeat sees; it looks often."""
     monkeypatch.setattr(heartbeat, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr(summaries, "tell", lambda job: None)  # this test's transaction in control would hold it up
+    monkeypatch.setattr(summaries, "tell", lambda job, **_: None)  # this test's transaction in control would hold it up
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         yield
 
@@ -96,3 +97,36 @@ def test_the_kind_s_own_limit_comes_before_the_setting(
             time.sleep(0.01)
 
     assert run_job(start(kinds.add(wait, time_limit=of_kind)).pk) == ends
+
+
+def slow(run: Run, params: Any) -> None:
+    """Work that doesn't look up for longer than a lease, behind the limit too; then a statement."""
+    time.sleep(1.5)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [LONG])
+
+
+def test_nobody_else_has_it_until_its_kind_has_heard_of_it(
+    kinds: Kinds,  # noqa: F811
+    lasting: Lasting,  # noqa: F811
+    settings: Any,
+) -> None:
+    settings.JOB_LEASE = 0.6
+    job = start(kinds.add(slow, time_limit=0.2))
+    claimed: list[Job | None] = []
+
+    def others() -> None:
+        with use_tenant(lasting.ref):
+            for _ in range(8):
+                time.sleep(0.15)
+                claimed.append(lease.claim(job.pk))
+
+    other = threading.Thread(target=others)
+    other.start()
+    started = time.monotonic()
+    state = run_job(job.pk)
+    other.join()
+    assert claimed == [None] * 8
+    assert state == "failed"
+    assert time.monotonic() - started < 5  # the statement that began behind the limit was interrupted too
+    assert Job.objects.get(pk=job.pk).attempt == 1
