@@ -39,7 +39,9 @@ def job_start(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
     caller(request).require("jobs.write")
     caller(request).require(kind_of(body.kind).verb)
     after = None if body.after is None else _former(request, body.after)
-    job = services.job_start(kind=body.kind, params=body.params, unique=body.unique, after=after)
+    job = services.job_start(
+        kind=body.kind, params=body.params, unique=body.unique, after=after, priority=body.priority
+    )
     return Status(202, JobOut.of(job))
 
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from activity.jobs import links
 from activity.jobs.kinds import find_kind
 from activity.jobs.models import Job, JobLine
+from activity.jobs.services import HIGHEST, LOWEST
 
 StateName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -28,6 +29,7 @@ class JobIn(Schema):
         description="While a job of this kind with this key isn't finished, that one is the answer.",
     )
     after: UUID | None = Field(None, description="A job: this one runs when that one has succeeded.")
+    priority: int = Field(0, ge=LOWEST, le=HIGHEST, description="Among the organisation's own jobs the highest is first.")
 
 
 class JobFilter(Schema):

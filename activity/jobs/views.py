@@ -42,7 +42,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "kind": kind,
         "state": state,
         "actor": actor,
-        "me": f"user:{cast(JobsRequest, request).user.pk}",
+        "me": f"member:{cast(JobsRequest, request).user.pk}",
         "actor_name": next((job.actor.get("name") for job in page.items), "") if actor else "",
     }
     template = "jobs/rows.html" if getattr(request, "htmx", None) else "jobs/jobs.html"

@@ -38,7 +38,7 @@ def test_an_invited_person_is_erased(system: dict[str, Any], open_page: Open, wa
     page.get_by_role("button", name="Erase").click()
     page.locator("[data-confirm-yes]").click()
     expect(page.get_by_text("They are being erased")).to_be_visible()
-    expect(page.get_by_text("succeeded")).to_be_visible(timeout=2 * TIMEOUT)
+    expect(page.get_by_text("succeeded", exact=True)).to_be_visible(timeout=2 * TIMEOUT)
     page.goto(log)
     expect(page.get_by_text("(erased)").first).to_be_visible()
     expect(page.get_by_text(EMAIL)).to_have_count(0)

@@ -111,12 +111,23 @@ def test_cancel_acts_within_two_seconds(acme_entered: TenantRef, tmp_path: Path)
 
 def test_a_job_whose_process_dies_each_time_is_set_aside(acme_entered: TenantRef, tmp_path: Path) -> None:
     """Scenario 24: three attempts without progress, and then a sentence; others run."""
-    dying = job_start(kind="notes.die")
+    dying, other = job_start(kind="notes.die"), start(3)
     with worker(tmp_path / "worker"):
         dying = wait_until(dying, lambda it: it.is_finished, timeout=120)
-        other = wait_until(start(3), lambda it: it.is_finished)
+        other = wait_until(other, lambda it: it.is_finished)
+        later = wait_until(start(3), lambda it: it.is_finished)
     assert dying.state == "failed"
     assert "started 3 times" in dying.error
     assert dying.is_quarantined
     assert dying.attempt == 4  # the last claim only said so
     check(other)
+    check(later)
+
+
+def test_without_the_limit_it_goes_on_killing_workers(acme_entered: TenantRef, tmp_path: Path) -> None:
+    """The control of the test above."""
+    dying = job_start(kind="notes.die")
+    with worker(tmp_path / "worker", "tests.faults.without_limit"):
+        dying = wait_until(dying, lambda it: it.is_finished or it.attempt > 5, timeout=120)
+    assert not dying.is_finished
+    assert job_cancel(job=dying).cancelled_by

@@ -72,6 +72,16 @@ def test_the_list_filters(signed_in: SignedIn, api: ApiOf, owner: User, acme: Te
         assert f"job-{job.pk}" not in page
 
 
+def test_everybody_finds_their_own(signed_in: SignedIn, owner: User, admin: User) -> None:
+    for person, name in ((admin, "Adam"), (owner, "Olivia")):
+        page = signed_in(person)
+        page.post("/members/export", {"format": "csv"})
+        found = re.search(r'<option value="([^"]+)">Me<', page.get("/jobs").content.decode())
+        assert found
+        rows = page.get(f"/jobs?actor={found[1]}").content.decode()
+        assert re.findall(r"Only jobs that (\w+) started", rows) == [name]
+
+
 def test_the_list_goes_on_behind_its_cursor(signed_in: SignedIn, owner: User, acme: TenantRef) -> None:
     with use_tenant(acme):
         for _ in range(51):

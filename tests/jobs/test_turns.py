@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
+from accounts.models import User
 from activity.jobs import slots, summaries, tasks, turns
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job, run_turns
@@ -25,6 +26,7 @@ from tenants.context import use_control, use_tenant
 from tenants.ids import new_id
 from tenants.models import JobPause, JobSummary, JobTurn, Server, Tenant
 from tenants.refs import CONTROL, ControlRef, TenantRef
+from tests.accounts.conftest import ApiOf
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
 from tests.jobs.test_slots import no_worker_after  # noqa: F401  a fixture
 
@@ -365,3 +367,10 @@ def test_no_job_is_forgotten_or_given_twice_by_many_workers(
     assert not any(thread.is_alive() for thread in (*producers, *consumers))
     assert len(queued) == 60
     assert Counter(taken) == Counter(queued)
+
+
+def test_the_api_takes_a_priority(api: ApiOf, owner: User) -> None:
+    answer = api(owner).post("/jobs", {"kind": "members.export", "priority": 5})
+    with use_control():
+        assert JobSummary.objects.get(pk=answer.json()["id"]).priority == 5
+    assert api(owner).post("/jobs", {"kind": "members.export", "priority": 11}).status_code == 422
