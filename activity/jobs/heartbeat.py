@@ -56,7 +56,9 @@ class Heartbeat:
             try:
                 if shutdown.is_asked_for():
                     raise HandedBack(reason="worker stopping")
-                if now - began_at >= self.time_limit:  # and the lease goes on, so that nobody else begins before the kind has heard of it
+                if (
+                    now - began_at >= self.time_limit
+                ):  # and the lease goes on, so that nobody else begins before the kind has heard of it
                     self._interrupt(TimeLimitReached(seconds=self.time_limit))
                 with context.use(self.ref):
                     if now - renewed_at >= settings.JOB_LEASE / 3:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO
+from typing import IO, Final, cast
 
 from activity.jobs import csv_files
 from activity.jobs.csv_files import CsvTable
 from activity.jobs.errors import JobFailed, UploadRefused
 from activity.jobs.ndjson_files import NdjsonTable
-from activity.jobs.tables import Format, Layout, Row, Table
+from activity.jobs.tables import TOO_DEEP, Format, Layout, Row, Table, Watched
 from activity.jobs.xlsx_files import XlsxTable
+
+GLANCE_TIME: Final = 5.0  # seconds of a thread's own work
 
 
 def open_table(file: IO[bytes], layout: Layout, *, at_a_glance: bool = False) -> Table:
@@ -37,14 +40,26 @@ def layout_of(
 def header_of(file: IO[bytes], layout: Layout) -> tuple[str, ...]:
     """The names of the columns. Raises UploadRefused."""
     with refusing():
-        return open_table(file, layout, at_a_glance=True).header
+        return _at_a_glance(file, layout).header
 
 
 def preview(file: IO[bytes], layout: Layout, *, rows: int) -> tuple[tuple[str, ...], list[Row]]:
-    """The names of the columns, and the first rows. Raises UploadRefused."""
+    """The names of the columns, and the first rows, as far as there are columns. Raises UploadRefused."""
     with refusing():
-        table = open_table(file, layout, at_a_glance=True)
-        return table.header, list(islice(table.rows(), rows))
+        table = _at_a_glance(file, layout)
+        header = table.header
+        return header, [row._replace(cells=row.cells[: len(header)]) for row in islice(table.rows(), rows)]
+
+
+def _at_a_glance(file: IO[bytes], layout: Layout) -> Table:
+    """The file as rows for somebody who waits for the first ones: reading it fails when it has taken GLANCE_TIME."""
+    until = time.thread_time() + GLANCE_TIME
+
+    def check() -> None:
+        if time.thread_time() > until:
+            raise JobFailed(TOO_DEEP)
+
+    return open_table(cast(IO[bytes], Watched(file, check)), layout, at_a_glance=True)
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
@@ -18,6 +17,7 @@ from activity.jobs import files, lease, lines
 from activity.jobs.errors import HandedBack, Stopped
 from activity.jobs.models import Job, JobLine, JobProblem
 from activity.jobs.pace import Pace
+from activity.jobs.tables import Watched
 from tenants import context, directory
 from tenants.errors import TenantNotFound
 from tenants.refs import TenantRef
@@ -132,7 +132,7 @@ class Run:
     def input(self) -> Iterator[IO[bytes]]:
         """The uploaded file, opened for reading, which raises Stopped when the run must end."""
         with files.open_input(self.job) as file:
-            yield cast(IO[bytes], _Input(file, self.check))
+            yield cast(IO[bytes], Watched(file, self.check))
 
     @contextmanager
     def writing_result(self, name: str) -> Iterator[IO[bytes]]:
@@ -142,29 +142,3 @@ class Run:
             file.seek(0)
             self.check()
             self.result = files.save_result(self.job, File(file)), name
-
-
-class _Input(io.RawIOBase):
-    """A file in which much may have to be read before a kind has anything of it to do."""
-
-    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
-        self._file = file
-        self._check = check
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: Any, /) -> int:
-        self._check()
-        block = self._file.read(len(buffer))
-        buffer[: len(block)] = block
-        return len(block)

@@ -29,7 +29,9 @@ class JobIn(Schema):
         description="While a job of this kind with this key isn't finished, that one is the answer.",
     )
     after: UUID | None = Field(None, description="A job: this one runs when that one has succeeded.")
-    priority: int = Field(0, ge=LOWEST, le=HIGHEST, description="Among the organisation's own jobs the highest is first.")
+    priority: int = Field(
+        0, ge=LOWEST, le=HIGHEST, description="Among the organisation's own jobs the highest is first."
+    )
 
 
 class JobFilter(Schema):

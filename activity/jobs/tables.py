@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, NamedTuple, Protocol, cast
 
@@ -13,6 +13,9 @@ from activity.jobs.errors import JobFailed, UploadRefused
 Format = Literal["csv", "ndjson", "xlsx"]
 FORMATS: Final[dict[Format, str]] = {"csv": "CSV", "ndjson": "NDJSON", "xlsx": "XLSX"}
 
+TOO_DEEP: Final = (
+    "The first rows of this file lie behind too much else. Copy what is needed into a new one, and send that."
+)
 MAX_COLUMNS: Final = 500
 MAX_LINE: Final = 1024 * 1024  # bytes or characters of a line or a cell, which is held in memory
 
@@ -35,6 +38,32 @@ class Row(NamedTuple):
     number: int
     cells: list[str]
     fault: str = ""
+
+
+class Watched(io.RawIOBase):
+    """A file of which much may have to be read before there is a row: `check` is called for each block, and may raise."""
+
+    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
+        self._file = file
+        self._check = check
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._check()
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
 
 
 class Table(Protocol):

@@ -8,7 +8,6 @@ that are locked; packings other than Excel's own.
 from __future__ import annotations
 
 import posixpath
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from xml.parsers import expat
 from django.conf import settings
 
 from activity.jobs.errors import JobFailed
+from activity.jobs.tables import TOO_DEEP
 
 UNPACKED: Final = 5  # times settings.UPLOAD_MAX_BYTES
 GLANCE: Final = 128 * 1024 * 1024  # bytes
-GLANCE_TIME: Final = 5.0  # seconds of this thread's own work
 MAX_DIRECTORY: Final = 1024 * 1024  # bytes of the ZIP's directory
 MAX_TOKEN: Final = 1024 * 1024  # bytes between two pieces of XML that can be told apart
 MAX_NAMES: Final = 10_000  # different names of elements and attributes, which a parser keeps
@@ -36,9 +35,6 @@ _LOCKED: Final = 0x1
 
 NOT_A_WORKBOOK: Final = "This isn't an Excel workbook (XLSX), though it begins like one."
 TOO_MUCH: Final = "Unpacked, this Excel workbook is too large. Keep the one sheet that is needed, and send that."
-TOO_DEEP: Final = (
-    "The first rows of this Excel workbook lie behind too much else. Copy what is needed into a new one, and send that."
-)
 DAMAGED: Final = "This Excel workbook is damaged. Open it, save it again, and send that."
 
 Start = Callable[[str, dict[str, str]], None]
@@ -47,13 +43,14 @@ Start = Callable[[str, dict[str, str]], None]
 class Parts:
     """The parts of a workbook by their names. Raises JobFailed for what can't or mustn't be opened.
 
-    `at_a_glance`: somebody waits for the first rows, so that no more than GLANCE is unpacked for them, and no longer than GLANCE_TIME.
+    `at_a_glance`: somebody waits for the first rows, so that no more than GLANCE is unpacked for them.
     """
 
     def __init__(self, file: IO[bytes], *, at_a_glance: bool = False) -> None:
         self._most = UNPACKED * settings.UPLOAD_MAX_BYTES
         try:
-            self._zip = zipfile.ZipFile(_Bounded(file))  # as much of a file as a ZipFile asks for
+            self._file = _Bounded(file)  # as much of a file as a ZipFile asks for
+            self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
             raise JobFailed(NOT_A_WORKBOOK) from None
         if sum(info.file_size for info in self._zip.infolist()) > self._most:
@@ -62,7 +59,6 @@ class Parts:
         if at_a_glance and self._most > GLANCE:
             self._most, self._sentence = GLANCE, TOO_DEEP
         self._left = self._most
-        self._until = time.thread_time() + GLANCE_TIME if at_a_glance else float("inf")
 
     def __contains__(self, name: str) -> bool:
         return name in self._zip.NameToInfo
@@ -80,8 +76,9 @@ class Parts:
                     self._left -= len(block)
                     if self._left < 0:
                         raise JobFailed(self._sentence)
-                    if time.thread_time() > self._until:
-                        raise JobFailed(TOO_DEEP)
+                    self._file.read(
+                        0
+                    )  # a file that is watched says here when it is enough: few of its bytes may be many unpacked
                     yield block
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, EOFError, NotImplementedError):
             raise JobFailed(DAMAGED) from None

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.imports.columns import COLUMNS, REQUIRED, found_columns
+from activity.jobs import reading
 from activity.jobs.csv_files import SEPARATORS, CsvTable, layout_of
 from activity.jobs.errors import JobFailed, UploadRefused
-from activity.jobs.tables import MAX_COLUMNS, MAX_LINE, Layout, Row
+from activity.jobs.tables import MAX_COLUMNS, MAX_LINE, Format, Layout, Row
 
 
 def table(file: IO[bytes], encoding: str = "utf-8") -> CsvTable:
@@ -57,6 +58,18 @@ def test_a_row_of_many_short_lines_that_would_fill_memory_fails() -> None:
         cells(content)
     with pytest.raises(UploadRefused, match="must name the columns"):
         columns(content[6:])
+
+
+def test_first_rows_are_held_as_far_as_there_are_columns() -> None:
+    found = reading.preview(io.BytesIO(b"email\na@b.example,x,y\n"), Layout("csv", "utf-8", ","), rows=10)
+    assert found == (("email",), [Row(2, ["a@b.example"])])
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_first_rows_that_take_too_long_for_somebody_who_waits(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "GLANCE_TIME", 0.05)
+    with pytest.raises(UploadRefused, match="behind too much else"):
+        reading.preview(io.BytesIO(b'{"email":""}\n' + b"\n" * 2_000_000), Layout(form, "utf-8", ","), rows=10)
 
 
 def test_a_line_in_utf_16_that_would_fill_memory_fails() -> None:

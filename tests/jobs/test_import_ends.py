@@ -14,9 +14,11 @@ from activity.jobs.errors import Cancelled
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.tables import Format
+from activity.jobs.xlsx_parts import Parts
 from tenants.context import use_control
 from tenants.refs import TenantRef
 from tests.jobs.conftest import NOBODY
+from tests.jobs.test_xlsx_files import HEADER, parts, zipped
 
 
 def start(content: bytes, form: Format = "csv") -> Job:
@@ -38,6 +40,18 @@ def test_reading_ends_when_the_run_must_however_little_of_the_file_is_rows(
         attempt.stop(Cancelled())
         with pytest.raises(Cancelled):
             list(reading.open_table(file, params.layout).rows())
+
+
+def test_so_does_reading_a_workbook_of_which_few_bytes_are_many_unpacked(tenant: TenantRef) -> None:
+    content = zipped(parts("<c/>" * 1_000_000 + HEADER)).getvalue()
+    assert len(content) < 10_000
+    attempt = Run(start(content, "xlsx"))
+    with attempt.input() as file:
+        blocks = Parts(file).blocks("xl/worksheets/sheet1.xml")
+        next(blocks)
+        attempt.stop(Cancelled())
+        with pytest.raises(Cancelled):
+            next(blocks)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from activity.jobs import xlsx_files, xlsx_parts
+from activity.jobs import reading, xlsx_files, xlsx_parts
 from activity.jobs.errors import JobFailed, UploadRefused
-from activity.jobs.tables import MAX_COLUMNS, Row
+from activity.jobs.tables import MAX_COLUMNS, Layout, Row
 from activity.jobs.xlsx_files import XlsxTable
 
 TYPES = b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
@@ -432,10 +432,9 @@ class TestRefused:
         assert [found.cells for found in table.rows()] == [["_xD800_A", "_xdfff_"]]
 
     def test_first_rows_that_take_too_long_for_somebody_who_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(xlsx_parts, "GLANCE_TIME", 0.2)
-        content = parts("<c/>" * 2_000_000 + HEADER)
-        with pytest.raises(JobFailed, match="behind too much else"):
-            _ = XlsxTable(zipped(content), at_a_glance=True).header
+        monkeypatch.setattr(reading, "GLANCE_TIME", 0.2)
+        with pytest.raises(UploadRefused, match="behind too much else"):
+            reading.header_of(zipped(parts("<c/>" * 3_000_000 + HEADER)), Layout("xlsx"))
 
     def test_more_texts_than_may_be_shared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(xlsx_files, "MAX_TEXTS", 3)
