@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from activity.context import circumstances
 from activity.jobs import events, files, followers, lease, lines, summaries
-from activity.jobs.errors import JobFinished, JobNotFailed, KindUnknown, UniqueTaken
+from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, KindUnknown, UniqueTaken
 from activity.jobs.kinds import kind_of
 from activity.jobs.models import Job
 from activity.outbox import record
@@ -130,11 +130,11 @@ def _is_of_unique_key(error: IntegrityError) -> bool:
 def job_cancel(*, job: Job) -> Job:
     """Cancel a job, in the name of whoever the recording context names. One that runs ends within two seconds; what it did stays.
 
-    Raises JobFinished.
+    Raises JobNotFound, and JobFinished.
     """
     actor = asdict(circumstances().actor)
     with transaction.atomic():
-        job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        job = _held(job)
         if job.is_finished:
             raise JobFinished(job.state)
         if job.cancelled_by is None:
@@ -158,11 +158,11 @@ def _cancelled(job: Job) -> None:
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFailed, UniqueTaken, and django.db.DatabaseError.
+    It runs with the rights of whoever started it. Raises JobNotFound, JobNotFailed, UniqueTaken, and django.db.DatabaseError.
     """
     ref = context.current()
     with transaction.atomic():
-        job = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        job = _held(job)
         if job.state != Job.State.FAILED:
             raise JobNotFailed(job.state)
         try:
@@ -181,13 +181,24 @@ def job_retry(*, job: Job) -> Job:
     return job
 
 
+def _held(job: Job) -> Job:
+    """The job as it is now, which nobody else changes until the transaction ends. Raises JobNotFound when it was thrown away."""
+    held = Job.objects.select_for_update(no_key=True).filter(pk=job.pk).first()
+    if held is None:
+        raise JobNotFound()
+    return held
+
+
 def jobs_prune() -> int:
     """Throw away a batch of the jobs that ended more than KEPT_FOR ago, with their files; returns how many."""
     waited_for = Job.objects.filter(after=OuterRef("pk"), state__in=Job.UNFINISHED)
     old = Job.objects.filter(~Exists(waited_for), finished_at__lt=Now() - KEPT_FOR).order_by("finished_at")
-    ids = list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
-    for job_id in ids:
-        files.delete_all(job_id)
-        summaries.remove(job_id)
-    Job.objects.filter(pk__in=ids).delete()
+    with transaction.atomic():
+        # Held, so that none is tried again in the moment in which it goes.
+        held = old.select_for_update(of=("self",), no_key=True, skip_locked=True)
+        ids = list(held.values_list("pk", flat=True)[:PRUNED_AT_ONCE])
+        for job_id in ids:
+            files.delete_all(job_id)
+            summaries.remove(job_id)
+        Job.objects.filter(pk__in=ids).delete()
     return len(ids)

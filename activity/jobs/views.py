@@ -68,7 +68,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
         raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
     try:
         services.job_cancel(job=job)
-    except JobFinished as refusal:
+    except (JobFinished, JobNotFound) as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
 
@@ -80,7 +80,7 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
         raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
     try:
         services.job_retry(job=job)
-    except (JobNotFailed, UniqueTaken) as refusal:
+    except (JobNotFailed, JobNotFound, UniqueTaken) as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
 

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from accounts import tasks
 from accounts.imports.job import ImportParams, import_start
 from accounts.models import ImportedRow
 from accounts.tasks import prune
@@ -15,7 +16,7 @@ from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.tables import Format
 from activity.jobs.xlsx_parts import Parts
-from tenants.context import use_control
+from tenants.context import current, use_control
 from tenants.refs import TenantRef
 from tests.jobs.conftest import NOBODY
 from tests.jobs.test_xlsx_files import HEADER, parts, zipped
@@ -65,3 +66,18 @@ def test_what_was_kept_beside_goes_with_a_job_that_will_not_go_on(tenant: Tenant
     with use_control():
         prune()
     assert list(ImportedRow.objects.values_list("job_id", flat=True)) == ([job.pk] if is_kept else [])
+
+
+def test_the_upkeep_of_others_goes_on_when_a_tenant_s_files_can_not_be_had(
+    acme: TenantRef, globex: TenantRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def lost() -> int:
+        seen.append(current().slug)
+        raise OSError
+
+    monkeypatch.setattr(tasks, "waiting_prune", lost)
+    with use_control():
+        prune()
+    assert {acme.slug, globex.slug} <= set(seen)

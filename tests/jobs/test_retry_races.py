@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from activity.jobs import lease, turns
-from activity.jobs.errors import JobFailed, JobFinished, LeaseLost
+from activity.jobs import files, lease, turns
+from activity.jobs.errors import JobFailed, JobFinished, JobNotFound, LeaseLost
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job
-from activity.jobs.services import job_cancel, job_retry, job_start
+from activity.jobs.services import job_cancel, job_retry, job_start, jobs_prune
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.jobs.conftest import Lasting, events_of, lasting  # noqa: F401  fixtures
@@ -68,3 +71,44 @@ def test_a_retry_and_a_cancellation_at_once(
         ({"retry": "queued", "cancel": "cancelled"}, "cancelled", ["job.retried", "job.cancelled"]),
         ({"retry": "queued", "cancel": "refused: failed"}, "queued", ["job.retried"]),
     ]
+
+
+def test_a_retry_of_one_that_is_just_thrown_away_is_refused(
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
+    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
+    outcomes: list[str] = []
+    delete_all = files.delete_all
+
+    def retry(job: Job) -> None:
+        with django_db_blocker.unblock(), use_tenant(lasting.ref):
+            try:
+                outcomes.append(job_retry(job=job).state)
+            except JobNotFound:
+                outcomes.append("not found")
+
+    with django_db_blocker.unblock(), use_tenant(lasting.ref):
+        job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
+        run_job(job.pk)
+        Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
+        beside = threading.Thread(target=retry, args=[job])
+
+        def meanwhile(job_id: UUID) -> None:
+            beside.start()
+            beside.join(0.5)
+            delete_all(job_id)
+
+        monkeypatch.setattr(files, "delete_all", meanwhile)
+        jobs_prune()
+        beside.join(20)
+        assert outcomes == ["not found"]
+        assert not Job.objects.filter(pk=job.pk).exists()
+
+
+def test_whoever_asks_for_one_that_was_thrown_away_is_told(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    job = job_start(kind=kinds.add(lambda run, params: None))
+    Job.objects.filter(pk=job.pk).delete()
+    for act in (job_retry, job_cancel):
+        with pytest.raises(JobNotFound):
+            act(job=job)
