@@ -59,9 +59,16 @@ class Watched(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def readinto(self, buffer: Any, /) -> int:
+    def read(self, size: int = -1, /) -> bytes:
         self._check()
-        block = self._file.read(len(buffer))
+        return self._file.read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return self._file.readline(-1 if size is None else size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        block = self.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import IO, Any
 
 import pytest
 
@@ -41,6 +43,18 @@ def test_reading_ends_when_the_run_must_however_little_of_the_file_is_rows(
         attempt.stop(Cancelled())
         with pytest.raises(Cancelled):
             list(reading.open_table(file, params.layout).rows())
+
+
+@pytest.mark.parametrize(
+    "read", [lambda file: file.read(), next, lambda file: file.readinto(bytearray(9))], ids=["read", "next", "readinto"]
+)
+def test_so_does_every_way_to_read(tenant: TenantRef, read: Callable[[IO[bytes]], Any]) -> None:
+    attempt = Run(start(b"email\nann@example.com\n"))
+    with attempt.input() as file:
+        assert read(file) in {b"email\nann@example.com\n", b"email\n", 9}
+        attempt.stop(Cancelled())
+        with pytest.raises(Cancelled):
+            read(file)
 
 
 def test_so_does_reading_a_workbook_of_which_few_bytes_are_many_unpacked(tenant: TenantRef) -> None:
