@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain, islice
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 from uuid import UUID
 
+from django.dispatch import receiver
 from pydantic import BaseModel, ConfigDict
 
 from accounts.imports import batches
 from accounts.imports.batches import Mode
 from accounts.imports.rules import Rules
 from accounts.models import ImportedRow
+from activity.erasure.signals import person_erased
 from activity.jobs import reading
 from activity.jobs.models import Job
 from activity.jobs.run import Run
@@ -90,6 +92,12 @@ def staged_prune() -> int:
     """Throw away the rows that were kept beside for jobs which won't go on: cancelled, or gone; answers how many."""
     going_on = Job.objects.filter(state__in=(*Job.UNFINISHED, Job.State.FAILED))
     return ImportedRow.objects.exclude(job_id__in=going_on.values("pk")).delete()[0]
+
+
+@receiver(person_erased, dispatch_uid="accounts.imports.job.staged_forget")
+def staged_forget(**_: Any) -> None:
+    """Of an import that failed nothing goes on: an erasure takes its file away."""
+    ImportedRow.objects.filter(job_id__in=Job.objects.filter(state=Job.State.FAILED).values("pk")).delete()
 
 
 def _read(run: Run, rows: Iterable[Row], rules: Rules) -> Batch:

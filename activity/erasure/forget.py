@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from activity.erasure.signals import person_erased
 from activity.jobs import files
@@ -19,13 +20,18 @@ KIND: Final = "activity.erase"  # the job's kind
 
 
 def forget(subjects: Collection[str]) -> None:
-    """Delete the files that jobs have made, blank the values in their reports, take the erased person's name from their jobs; tell others.
+    """Delete the files that jobs have made and those that failed ones were sent, blank the values in their reports, take the erased
+    person's name from their jobs; tell others.
 
-    A file may hold anybody, so all go: who needs one has it made again. To be called in a transaction.
+    A file may hold anybody, so all go: who needs one has it made, or sends it, again. To be called in a transaction.
     """
     for job in Job.objects.exclude(result_file="").select_for_update():
         files.delete(job.result_file)
-        Job.objects.filter(pk=job.pk).update(result_file="", result_name="")
+        Job.objects.filter(pk=job.pk).update(result_file="", result_removed_at=Now())
+    # Or a retry would take the person in again.
+    for job in Job.objects.filter(state=Job.State.FAILED).exclude(input_file="").select_for_update():
+        files.delete(job.input_file)
+        Job.objects.filter(pk=job.pk).update(input_file="")
     JobProblem.objects.exclude(value="").update(value="")
     for job in Job.objects.only("actor", "cancelled_by", "ip"):
         _forget_names(job, subjects)

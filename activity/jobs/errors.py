@@ -8,6 +8,7 @@ JobError
 ├── JobFinished             what was asked is for a job that hasn't ended
 ├── JobNotFailed            what was asked is for a job that has failed
 ├── UniqueTaken             another job with the same key isn't finished
+├── UploadGone              the file that a job is to work on was removed
 ├── UploadRefused           what was sent can't be taken as the job's file
 └── JobFailed               raised by a kind: the job can't be done, and its sentence says why
 
@@ -95,6 +96,16 @@ class UniqueTaken(JobError):
 
     def __init__(self) -> None:
         super().__init__("Another job of this kind with the same key isn't finished; try again when it has ended.")
+
+
+class UploadGone(JobError):
+    """Raised when a job is to be tried again whose upload was removed, as an erasure does."""
+
+    status = 409
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The file {name}, which this job works on, was removed meanwhile. Send it again.")
+        self.name = name
 
 
 class UploadRefused(JobError):

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from activity.context import circumstances
 from activity.jobs import events, files, followers, lease, lines, summaries
-from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, KindUnknown, UniqueTaken
+from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, KindUnknown, UniqueTaken, UploadGone
 from activity.jobs.kinds import kind_of
 from activity.jobs.models import Job
 from activity.outbox import record
@@ -158,13 +158,16 @@ def _cancelled(job: Job) -> None:
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFound, JobNotFailed, UniqueTaken, and django.db.DatabaseError.
+    It runs with the rights of whoever started it. Raises JobNotFound, JobNotFailed, UploadGone, UniqueTaken, and
+    django.db.DatabaseError.
     """
     ref = context.current()
     with transaction.atomic():
         job = _held(job)
         if job.state != Job.State.FAILED:
             raise JobNotFailed(job.state)
+        if job.input_name and not job.input_file:
+            raise UploadGone(job.input_name)
         try:
             with transaction.atomic():
                 Job.objects.filter(pk=job.pk).update(

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from activity.jobs import selectors, services
-from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, ParametersInvalid, UniqueTaken
+from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, ParametersInvalid, UniqueTaken, UploadGone
 from activity.jobs.kinds import all_kinds, find_kind, verb_of
 from activity.jobs.log_export import EXPORT, EXPORT_PARAMS
 from activity.jobs.models import Job
@@ -80,7 +80,7 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
         raise PermissionDenied(f"This needs the permission {verb_of(job.kind)}.")
     try:
         services.job_retry(job=job)
-    except (JobNotFailed, JobNotFound, UniqueTaken) as refusal:
+    except (JobNotFailed, JobNotFound, UniqueTaken, UploadGone) as refusal:
         messages.info(request, refusal.message)
     return redirect("job_detail", job_id)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import psycopg
 import pytest
 from django.db.models.functions import Now
 
+from accounts.models import ImportedRow
 from activity import mongo, reindex
 from activity.erasure import index
 from activity.erasure.errors import ErasureRefused
 from activity.erasure.services import erase_subject, replay_erasures
 from activity.errors import LogUnavailable
-from activity.jobs.errors import HandedBack
+from activity.jobs.errors import HandedBack, UploadGone
 from activity.jobs.models import Job
+from activity.jobs.services import Input, job_retry, job_start
 from activity.models import OutboxEvent
 from tenants import subject_keys
 from tenants.refs import TenantRef
@@ -69,6 +72,20 @@ def test_interrupted_it_goes_on_where_it_was(erasing: Erasing, monkeypatch: pyte
     assert calls[:3] == [1, 5, 5]
     assert 1 not in calls[1:]
     assert erasing.places() == []
+
+
+def test_what_a_failed_import_has_kept_goes_and_it_is_not_tried_again(erasing: Erasing) -> None:
+    upload = Input(io.BytesIO(f"email\n{MARKER}@mia.example\n".encode()), "people.csv")
+    failed = job_start(kind="notes.write", params={"title": "a", "count": 1}, upload=upload)
+    Job.objects.filter(pk=failed.pk).update(state="failed", finished_at=Now(), error="It failed.")
+    ImportedRow.objects.create(job_id=failed.pk, number=2, email=f"{MARKER}@mia.example")
+    erasing.send(sent())
+    erasing.relay()
+    assert {"file", "tenant accounts_importedrow"} < set(erasing.places())
+    assert erasing.run(erase_subject(ADA)).state == "succeeded"
+    assert erasing.places() == []
+    with pytest.raises(UploadGone, match=r"people\.csv"):
+        job_retry(job=failed)
 
 
 def test_while_the_log_is_away_it_waits(erasing: Erasing, monkeypatch: pytest.MonkeyPatch) -> None:
