@@ -252,11 +252,11 @@ def test_a_worker_of_short_jobs_keeps_its_slot(
     acme: TenantRef, nobody_waits: None, kinds: Kinds, settings: Any, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
     """They end before a heartbeat would stamp it, so that another process would run jobs beside them (the control)."""
-    settings.JOB_LEASE = 0.2
+    settings.JOB_LEASE = 1.2
     free: list[bool] = []
 
     def work(run: Any, params: Any) -> None:
-        time.sleep(0.15)
+        time.sleep(0.4)
         free.append(slots._take() is not None)
 
     kind = kinds.add(work)
