@@ -13,8 +13,11 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from activity import log, mongo
 from activity.context import recording
-from tenants.refs import TenantRef
+from activity.models import LogCheckpoint, LogHead, LogSegment, OutboxEvent, Rollup, RollupHead
+from tenants import context
+from tenants.refs import CONTROL, Ref, TenantRef
 from tests.system import System
 
 pytest_plugins = ["tenants.testing"]
@@ -43,6 +46,25 @@ def committed_tenant(django_db_setup: None) -> TenantRef:
     from tenants.testing import prepare_tenants
 
     return prepare_tenants()["acme"]
+
+
+@pytest.fixture
+def empty_logs(tenants: dict[str, TenantRef]) -> Iterator[None]:
+    """The cast's logs begin empty: without what others have committed. Postgres rolls back what a test wrote; MongoDB doesn't."""
+    cast = (CONTROL, *tenants.values())
+    for ref in cast:
+        _empty(ref)
+    yield
+    for ref in cast:
+        log.purge(ref)
+
+
+def _empty(ref: Ref) -> None:
+    with context.use(ref):
+        if LogHead.objects.exists() or OutboxEvent.objects.exists() or mongo.events().find_one({"tenant": ref.id}):
+            log.purge(ref)
+            for model in (OutboxEvent, LogHead, LogSegment, LogCheckpoint, Rollup, RollupHead):
+                model.objects.all().delete()
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ from typing import Any, ClassVar
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from activity import log, mongo
+from activity import mongo
 from activity.events import Event, Target
-from activity.models import LogCheckpoint, LogHead, LogSegment, OutboxEvent, Rollup, RollupHead
 from tenants import context
 from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
-from tenants.refs import CONTROL, Ref, TenantRef
-from tenants.testing import prepare_tenants
+from tenants.refs import TenantRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +49,10 @@ def faults(recorded: Sequence[str], documents: Sequence[dict[str, Any]]) -> list
 
 
 @pytest.fixture(autouse=True)
-def empty_logs(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The cast's logs begin empty: without what others have committed. Postgres rolls back what a test wrote; MongoDB doesn't."""
-    if "tenants" not in request.fixturenames:
-        yield
-        return
-    request.getfixturevalue("tenants")  # which is rolled back after this
-    with django_db_blocker.unblock():
-        cast = (CONTROL, *prepare_tenants().values())
-        for ref in cast:
-            _empty(ref)
-    yield
-    with django_db_blocker.unblock():
-        for ref in cast:
-            log.purge(ref)
-
-
-def _empty(ref: Ref) -> None:
-    with context.use(ref):
-        if LogHead.objects.exists() or OutboxEvent.objects.exists() or mongo.events().find_one({"tenant": ref.id}):
-            log.purge(ref)
-            for model in (OutboxEvent, LogHead, LogSegment, LogCheckpoint, Rollup, RollupHead):
-                model.objects.all().delete()
+def empty_where_there_is_a_cast(request: pytest.FixtureRequest) -> None:
+    """The cast's logs begin empty in every test here that has a cast."""
+    if "tenants" in request.fixturenames:
+        request.getfixturevalue("empty_logs")
 
 
 @pytest.fixture

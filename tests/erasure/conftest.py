@@ -37,7 +37,7 @@ from tests.accounts.conftest import (  # noqa: F401  fixtures
     quick_passwords,
 )
 from tests.accounts.pages.conftest import SignedIn, anonymous, signed_in  # noqa: F401  fixtures
-from tests.activity.conftest import LastingTenant, empty_logs, lasting_tenant, primary_url  # noqa: F401  fixtures
+from tests.activity.conftest import LastingTenant, empty_where_there_is_a_cast, lasting_tenant, primary_url  # noqa: F401  fixtures
 
 MARKER = "zyxomarker"
 ADA = f"user:{MARKER}-7@example.com"  # an id that is an address

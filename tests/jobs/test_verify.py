@@ -17,7 +17,7 @@ from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
-from tests.activity.conftest import empty_logs  # noqa: F401  fixture
+from tests.activity.conftest import empty_where_there_is_a_cast  # noqa: F401  fixture
 from tests.jobs.conftest import body_of, run
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +12,11 @@ from django.db import transaction
 from django.test import Client
 
 from accounts.models import User
-from activity import log, outbox
+from activity import outbox
 from activity.events import Event, Target
 from activity.relay import relay
 from tenants.context import use_control, use_tenant
-from tenants.refs import CONTROL, TenantRef
+from tenants.refs import TenantRef
 
 PASSWORD = "a long enough passphrase"
 ADDRESS = "/admin/activity/loggedevent/"
@@ -30,19 +29,14 @@ class LetterSent(Event):
 
 
 @pytest.fixture
-def letters(acme: TenantRef, globex: TenantRef) -> Iterator[None]:
-    """120 events in the log of acme, and one in that of globex; what other tests have committed is older."""
-    for owner in (CONTROL, acme, globex):
-        log.purge(owner)
+def letters(acme: TenantRef, globex: TenantRef, empty_logs: None) -> None:
+    """120 events in the log of acme, and one in that of globex."""
     for ref, count in ((acme, 120), (globex, 1)):
         with use_tenant(ref):
             with transaction.atomic():
                 for number in range(1, count + 1):
                     outbox.record(LetterSent(target=Target("letter", str(number), f"Letter {number}"), number=number))
             relay(ref)
-    yield
-    for owner in (CONTROL, acme, globex):
-        log.purge(owner)
 
 
 @pytest.fixture

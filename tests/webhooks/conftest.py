@@ -14,7 +14,7 @@ from activity.relay import relay
 from activity.webhooks import delivery, services
 from activity.webhooks.models import Delivery, Webhook
 from tenants.refs import TenantRef
-from tests.activity.conftest import empty_logs, lasting_tenant, report  # noqa: F401  fixtures
+from tests.activity.conftest import empty_where_there_is_a_cast, lasting_tenant, report  # noqa: F401  fixtures
 from tests.webhooks.receiver import Receiver
 
 

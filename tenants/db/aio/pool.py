@@ -471,8 +471,9 @@ class AsyncServerPool:
                 shut(connection)
             self.drop_idle()
 
+        count = len(self._loans)  # before: from another thread, the loop may be through with it by the time it is asked
         self._in_loop(shut_all)
-        return len(self._loans)
+        return count
 
     def owners(self) -> set[str]:
         """Whose connections are open: of what owners the pool has any, idle or lent."""

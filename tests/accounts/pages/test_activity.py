@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 
 from accounts.models import User
-from activity import log, outbox
+from activity import outbox
 from activity.events import Event, Target
 from activity.relay import relay
 from tenants.context import use_tenant
@@ -31,16 +30,14 @@ class ReportPublished(Event):
 
 
 @pytest.fixture
-def reports(acme: TenantRef) -> Iterator[None]:
-    """120 events, numbered from 1; MongoDB doesn't roll back."""
+def reports(acme: TenantRef, empty_logs: None) -> None:
+    """120 events, numbered from 1."""
     with use_tenant(acme):
         with transaction.atomic():
             for number in range(1, EVENTS + 1):
                 target = Target("report", str(number), f"Report {number}")
                 outbox.record(ReportPublished(target=target, note="<b>markup</b>" if number == EVENTS else ""))
         relay(acme)
-    yield
-    log.purge(acme)
 
 
 @pytest.fixture

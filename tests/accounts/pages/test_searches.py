@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from activity import log, searches
+from activity import searches
 from activity.models import SavedSearch
 from activity.relay import relay
 from tenants.context import use_tenant
@@ -22,12 +22,10 @@ SAVE = "/activity/searches"
 
 
 @pytest.fixture
-def events(acme: TenantRef) -> Any:
+def events(acme: TenantRef, empty_logs: None) -> None:
     with use_tenant(acme):
         ingest(some(60, since=timedelta(days=10)))
         relay(acme)
-    yield
-    log.purge(acme)
 
 
 def saved(acme: TenantRef) -> list[tuple[str, dict[str, str], bool]]:
