@@ -17,8 +17,9 @@ from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
-from tests.activity.conftest import empty_where_there_is_a_cast  # noqa: F401  fixture
 from tests.jobs.conftest import body_of, run
+
+pytestmark = pytest.mark.usefixtures("empty_logs")
 
 
 def relayed(ref: TenantRef) -> int:

@@ -47,6 +47,16 @@ async def test_a_cut_ends_idle_connections_and_queries_that_run(
 
 
 @in_a_loop
+async def test_a_cut_counts_what_is_gone_by_the_time_it_answers(make_pool: MakePool, databases: list[str]) -> None:
+    pool = make_pool(max_size=2)
+    lent, idle = [await pool.getconn(AsyncDatabaseRoute(name)) for name in databases[:2]]
+    pool.putconn(idle)
+    assert pool.cut() == 2
+    pool.putconn(lent)
+    await settled(pool)
+
+
+@in_a_loop
 async def test_a_connection_that_was_cut_while_its_borrower_did_something_else_goes_to_nobody(
     make_pool: MakePool, databases: list[str]
 ) -> None:
