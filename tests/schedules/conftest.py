@@ -23,7 +23,6 @@ from tests.accounts.conftest import (  # noqa: F401  fixtures
     ApiOf,
     admin,
     api,
-    fresh_limits,
     member,
     owner,
     quick_passwords,

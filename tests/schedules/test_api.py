@@ -14,7 +14,7 @@ from activity.schedules import services
 from activity.schedules.models import Schedule
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
-from tests.accounts.conftest import Api, ApiOf
+from tests.accounts.conftest import Api, ApiOf, fresh_limits  # noqa: F401  a fixture
 from tests.jobs.kinds import Kinds
 from tests.schedules.conftest import DAILY, dispatched, events_of, make_due, row
 
