@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import time
 from typing import Any, Final, get_args
 
 from django import forms
@@ -27,18 +28,24 @@ class ScheduleForm(forms.Form):
     what = forms.ChoiceField(label="What")
     every = forms.ChoiceField(label="Once every", choices=EVERY_CHOICES, initial=Every.WEEK)
     minute = forms.IntegerField(
-        label="Minutes past the hour", required=False, min_value=0, max_value=59, initial=0,
+        label="Minutes past the hour",
+        min_value=0,
+        max_value=59,
+        initial=0,
         widget=forms.NumberInput({"class": "w-auto"}),
-    )  # fmt: skip
-    weekday = forms.ChoiceField(label="On", required=False, choices=[(day, day.capitalize()) for day in WEEKDAYS])
+    )
+    weekday = forms.ChoiceField(label="On", choices=[(day, day.capitalize()) for day in WEEKDAYS], initial=WEEKDAYS[0])
     day = forms.IntegerField(
-        label="On day", required=False, min_value=1, max_value=31, initial=1,
-        help_text="In a shorter month on its last day.", widget=forms.NumberInput({"class": "w-auto"}),
-    )  # fmt: skip
+        label="On day",
+        min_value=1,
+        max_value=31,
+        initial=1,
+        help_text="In a shorter month on its last day.",
+        widget=forms.NumberInput({"class": "w-auto"}),
+    )
     at = forms.TimeField(
-        label="At", required=False, initial="07:00",
-        widget=forms.TimeInput({"type": "time", "class": "w-auto"}, format="%H:%M"),
-    )  # fmt: skip
+        label="At", initial=time(7), widget=forms.TimeInput({"type": "time", "class": "w-auto"}, format="%H:%M")
+    )
     time_zone = forms.ChoiceField(required=False)
     result: Any = None
 
@@ -65,6 +72,16 @@ class ScheduleForm(forms.Form):
             *((name, name.replace("_", " ")) for name in names),
         ]
 
+    def full_clean(self) -> None:
+        """What doesn't go with `every` isn't looked at, whatever was sent."""
+        used = FIELDS.get(self.data.get("every", ""), ())
+        unused = [self.fields[name] for name in ("minute", "weekday", "day", "at") if name not in used]
+        for field in unused:
+            field.disabled = True
+        super().full_clean()
+        for field in unused:
+            field.disabled = False
+
     def submit(self, service: Callable[..., Any], **context: Any) -> bool:
         """Call the service with what was filled in and `context`. False when either refuses: see `errors`."""
         if not self.is_valid():
@@ -83,8 +100,7 @@ class ScheduleForm(forms.Form):
         kind, _, form = filled.pop("what", "").partition(":")
         found: dict[str, Any] = {name: filled[name] for name in ("name", "every", "time_zone")}
         for field in FIELDS[filled["every"]]:
-            value = filled[field]
-            found[field] = f"{value:%H:%M}" if field == "at" and value is not None else value
+            found[field] = f"{filled[field]:%H:%M}" if field == "at" else filled[field]
         if self._schedule is None:
             found["kind"] = kind
             found["params"] = {"format": form} if form else {}

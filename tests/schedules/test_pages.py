@@ -81,7 +81,7 @@ def test_one_is_made_and_stands_in_words(acme: TenantRef, browser: Client) -> No
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"every": "hour", "minute": "15"}, "every hour at 15 minutes past"),
+        ({"every": "hour", "minute": "15", "at": "nonsense", "day": ""}, "every hour at 15 minutes past"),
         ({"every": "day", "at": "23:05"}, "every day at 23:05"),
         ({"every": "month", "day": "31"}, "on the 31st of every month (or its last day) at 07:00"),
     ],
