@@ -67,10 +67,8 @@ class ScheduleForm(forms.Form):
         zones: Any = self.fields["time_zone"]
         own = [] if schedule is None or not schedule.time_zone else [schedule.time_zone]
         names = dict.fromkeys([*own, *time_zones.offered()])
-        zones.choices = [
-            ("", f"The organisation's ({tenant_zone})"),
-            *((name, name.replace("_", " ")) for name in names),
-        ]
+        zones.choices = [("", "The organisation's"), *((name, name.replace("_", " ")) for name in names)]
+        zones.help_text = f"The organisation's is {tenant_zone}."
 
     def full_clean(self) -> None:
         """What doesn't go with `every` isn't looked at, whatever was sent."""

@@ -62,7 +62,7 @@ def test_the_form_offers_what_one_may_start_and_can_be_started_so(browser: Clien
         assert f'<option value="{what}"' in page
     for what in ("members.import", "activity.erase"):
         assert f'value="{what}' not in page
-    assert "The organisation&#x27;s (UTC)" in page
+    assert "The organisation&#x27;s is UTC." in page
     assert '<option value="Europe/Berlin">' in page
 
 
@@ -219,4 +219,4 @@ def test_the_organisation_s_zone_is_set_on_its_page(acme: TenantRef, browser: Cl
 def test_a_job_of_nobody_s_schedule_says_nothing_of_one(acme: TenantRef, browser: Client) -> None:
     with use_tenant(acme):
         job = job_start(kind="tenant.archive")
-    assert "by a <a" not in html(browser.get(f"/jobs/{job.pk}"))
+    assert "from a <a" not in html(browser.get(f"/jobs/{job.pk}"))
