@@ -62,7 +62,7 @@ def test_the_form_offers_what_one_may_start_and_can_be_started_so(browser: Clien
         assert f'<option value="{what}"' in page
     for what in ("members.import", "activity.erase"):
         assert f'value="{what}' not in page
-    assert "The organisation&#x27;s is UTC." in page
+    assert "The organisation's is UTC." in page
     assert '<option value="Europe/Berlin">' in page
 
 
