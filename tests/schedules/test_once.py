@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ import pytest
 import redis
 from celery.beat import PersistentScheduler
 from django.conf import settings
+from django.db import transaction
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
 from accounts.roles import Role
 from activity.jobs.models import Job
+from activity.schedules import selectors, services
 from activity.schedules.models import Schedule
 from config.celery import app
 from tenants import context
@@ -146,6 +151,46 @@ def test_without_the_one_commit_what_the_killed_ones_started_is_started_again(la
             other.go()
             other.wait_for("done")
         assert Job.objects.count() == SCHEDULES + 1
+
+
+# --- Control's row ---------------------------------------------------------------------------------------------------------
+
+
+def row_after_a_change_meanwhile(lasting_tenant: LastingTenant, blocker: DjangoDbBlocker) -> float:
+    """Seconds until the tenant is looked after, when the dispatcher looked while a schedule was made that is due in ten minutes."""
+    ref = lasting_tenant()
+    with context.use_tenant(ref):
+        person = User.objects.create_user(f"olga@{ref.slug}.example", None, name="Olga", role=Role.OWNER)
+        make(person, every="month", day=(selectors.now().day + 14) % 28 + 1)
+
+    def look() -> None:
+        with blocker.unblock(), context.use_tenant(ref):
+            dispatched(ref)
+
+    looking = threading.Thread(target=look)
+    with context.use_tenant(ref):
+        with transaction.atomic():
+            soon = selectors.now() + timedelta(minutes=10)
+            make(person, every="hour", minute=soon.astimezone(UTC).minute, at=None)
+            looking.start()
+            looking.join(2)  # it waits, or has ended without it
+        looking.join()
+        found = JobSchedule.objects.get(tenant_id=ref.id)
+        return (found.due_at - selectors.now()).total_seconds()
+
+
+def test_what_is_planned_while_the_dispatcher_looks_is_not_put_off(
+    lasting_tenant: LastingTenant, django_db_blocker: DjangoDbBlocker
+) -> None:
+    assert row_after_a_change_meanwhile(lasting_tenant, django_db_blocker) < 11 * 60
+
+
+def test_without_taking_turns_it_would_be(
+    lasting_tenant: LastingTenant, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(services, "planning", transaction.atomic)
+    assert row_after_a_change_meanwhile(lasting_tenant, django_db_blocker) > 50 * 60
 
 
 # --- Beats and workers -------------------------------------------------------------------------------------------------
