@@ -120,8 +120,8 @@ def schedule(page: Page, stage: Stage) -> None:
         page.get_by_label("What").select_option("members.export:xlsx")
         page.get_by_label("Once every").select_option(every)
         page.get_by_role("button", name="Create the schedule").click()
-        expect(page.get_by_role("button", name=f"Pause {name}")).to_be_visible()
-    page.get_by_role("button", name="Run now: Weekly export").click()
+        expect(page.get_by_role("button", name=f"Pause {name}").first).to_be_visible()
+    page.get_by_role("button", name="Run now: Weekly export").first.click()
     expect(page.get_by_text("Download members.xlsx")).to_be_visible()
     page.goto(f"{stage.tenant}/jobs/schedules")
 
@@ -195,6 +195,7 @@ def job_that_runs(page: Page, stage: Stage) -> None:
     rows = "".join(f"nobody{number},Person {number}\n" for number in range(150_000))
     page.goto(f"{stage.tenant}/members/import")
     _choose(page, f"email,name\n{rows}")
+    page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("left")).to_be_visible()
 
 
