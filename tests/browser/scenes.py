@@ -121,7 +121,7 @@ def schedule(page: Page, stage: Stage) -> None:
         page.get_by_label("Once every").select_option(every)
         page.get_by_role("button", name="Create the schedule").click()
         expect(page.get_by_role("button", name=f"Pause {name}").first).to_be_visible()
-    page.get_by_role("button", name="Run now: Weekly export").first.click()
+    page.get_by_role("button", name="Run now (Weekly export)").first.click()
     expect(page.get_by_text("Download members.xlsx")).to_be_visible()
     page.goto(f"{stage.tenant}/jobs/schedules")
 
