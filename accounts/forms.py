@@ -14,6 +14,7 @@ from accounts.errors import AccountsError, InvalidField
 from accounts.events import subject_of_address
 from accounts.roles import Role
 from accounts.validation import MAX_EMAIL, MAX_PASSWORD
+from tenants import time_zones
 from tenants.errors import TenantryError
 
 ROLE_HINTS = {
@@ -63,6 +64,11 @@ def _new_password(label: str = "Password") -> forms.CharField:
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
         help_text=password_validators_help_text_html(),
     )
+
+
+def zone_choices() -> list[tuple[str, str]]:
+    """The time zones, as people read them."""
+    return [(name, name.replace("_", " ")) for name in time_zones.offered()]
 
 
 class SignUpForm(ServiceForm):
@@ -149,9 +155,12 @@ class MemberForm(ServiceForm):
 
 
 class OrganisationForm(ServiceForm):
-    """The organisation's own name."""
+    """What the organisation says of itself."""
 
     name = forms.CharField(max_length=200, widget=forms.TextInput({"autocomplete": "off"}))
+    time_zone = forms.ChoiceField(
+        choices=zone_choices, help_text="By which scheduled jobs run, unless they have another one."
+    )
 
 
 class ProfileForm(ServiceForm):

@@ -24,7 +24,17 @@ from activity.schemas import MAX_BATCH, BatchIn, EventIn
 from tenants.ids import new_id
 
 # Tenantry's own events can't be sent in from outside.
-RESERVED: Final = ("tenant.", "member.", "invitation.", "session.", "token.", "job.", "activity.", "webhook.")
+RESERVED: Final = (
+    "tenant.",
+    "member.",
+    "invitation.",
+    "session.",
+    "token.",
+    "job.",
+    "activity.",
+    "webhook.",
+    "schedule.",
+)
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _MOMENT: Final = re.compile(

@@ -29,6 +29,7 @@ from activity.charts_api import router as charts_router
 from activity.erasure.api import router as erasure_router
 from activity.jobs.api import router as jobs_router
 from activity.proof.api import router as proof_router
+from activity.schedules.api import router as schedules_router
 from activity.webhooks.api import router as webhooks_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
@@ -211,6 +212,7 @@ for router in (
     erasure_router,
     charts_router,
     jobs_router,
+    schedules_router,
     webhooks_router,
 ):
     tenant_api.add_router("", router)

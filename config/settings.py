@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "activity.archive",
     "activity.erasure",
     "activity.webhooks",
+    "activity.schedules",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -350,6 +351,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "jobs.sweep": {"task": "jobs.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
     "webhooks.sweep": {"task": "webhooks.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
+    "schedules.sweep": {"task": "schedules.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
+    "schedules.dispatch": {  # in all tenants: a row in control may have been lost
+        "task": "tenants.fan_out",
+        "kwargs": {"task": "schedules.dispatch"},
+        "schedule": crontab(hour="4", minute="50"),
+    },
     "webhooks.prune": {
         "task": "tenants.fan_out",
         "kwargs": {"task": "webhooks.prune"},

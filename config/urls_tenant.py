@@ -16,6 +16,7 @@ from activity.archive import views as archive
 from activity.jobs import file_views as job_files
 from activity.jobs import views as jobs
 from activity.proof import views as proof
+from activity.schedules import views as schedules
 from activity.webhooks import views as webhooks
 from config.api import tenant_api
 
@@ -60,6 +61,23 @@ urlpatterns = [
     ),
     path("activity/export", write_access("jobs.write")(jobs.activity_export), name="activity_export"),
     path("jobs", read_access("jobs.read")(jobs.job_list), name="job_list"),
+    path("jobs/schedules", read_access("jobs.read")(schedules.schedule_list), name="schedule_list"),
+    path("jobs/schedules/create", write_access("jobs.write")(schedules.schedule_create), name="schedule_create"),
+    path(
+        "jobs/schedules/<uuid:schedule_id>",
+        read_access("jobs.write")(schedules.schedule_detail),
+        name="schedule_detail",
+    ),
+    *(
+        path(f"jobs/schedules/<uuid:schedule_id>/{name}", write_access("jobs.write")(view), name=f"schedule_{name}")
+        for name, view in {
+            "update": schedules.schedule_update,
+            "pause": schedules.schedule_pause,
+            "resume": schedules.schedule_resume,
+            "run": schedules.schedule_run,
+            "delete": schedules.schedule_delete,
+        }.items()
+    ),
     path("jobs/<uuid:job_id>", read_access("jobs.read")(jobs.job_detail), name="job_detail"),
     path("jobs/<uuid:job_id>/retry", write_access("jobs.write")(jobs.job_retry), name="job_retry"),
     path("jobs/<uuid:job_id>/cancel", write_access("jobs.write")(jobs.job_cancel), name="job_cancel"),

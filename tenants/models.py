@@ -79,6 +79,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     state = models.CharField(max_length=20, choices=State.choices, default=State.PROVISIONING)
     plan = models.CharField(max_length=20, choices=Plan.choices, default=Plan.FREE)
+    time_zone = models.CharField(max_length=64, default="UTC", db_default="UTC")  # an IANA name (tenants.time_zones)
     epoch = models.PositiveIntegerField(default=1, editable=False)
     server = models.ForeignKey(Server, models.PROTECT, related_name="tenants")
     database = models.CharField(max_length=63, unique=True, editable=False)
@@ -232,6 +233,21 @@ class WebhookSchedule(models.Model):
 
     tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="webhook_schedule")
     due_at = models.DateTimeField(db_index=True)  # Postgres's time
+
+    def __str__(self) -> str:
+        return str(self.tenant_id)
+
+
+class JobSchedule(models.Model):
+    """When a tenant's own schedules are looked after next. A tenant without schedules has no row (activity.schedules.due)."""
+
+    tenant = models.OneToOneField(Tenant, models.CASCADE, primary_key=True, related_name="job_schedule")
+    due_at = models.DateTimeField(db_index=True)  # Postgres's time
+
+    class Meta:
+        verbose_name = "organisation's schedules"
+        verbose_name_plural = "organisations' schedules"
+        ordering = ["due_at"]
 
     def __str__(self) -> str:
         return str(self.tenant_id)

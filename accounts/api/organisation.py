@@ -10,6 +10,7 @@ from ninja import Router
 from accounts.api.access import caller
 from accounts.api.schemas import MeOut, TenantOut, TenantPatch
 from accounts.services.tenant import tenant_update
+from tenants import time_zones
 from tenants.context import current_tenant
 from tenants.refs import TenantRef
 
@@ -23,13 +24,17 @@ def me(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.get("/tenant", response=TenantOut, summary="The organisation")
-def tenant_get(request: HttpRequest) -> TenantRef:
+def tenant_get(request: HttpRequest) -> dict[str, Any]:
     caller(request).require("tenant.read")
-    return current_tenant()
+    return _shown(current_tenant())
 
 
-@router.patch("/tenant", response=TenantOut, summary="Rename the organisation")
-def tenant_patch(request: HttpRequest, body: TenantPatch) -> TenantRef:
+@router.patch("/tenant", response=TenantOut, summary="Change the organisation's name or time zone")
+def tenant_patch(request: HttpRequest, body: TenantPatch) -> dict[str, Any]:
     caller(request).require("tenant.write")
-    changes = body.model_dump(exclude_unset=True)
-    return tenant_update(**changes) if changes else current_tenant()
+    return _shown(tenant_update(**body.model_dump(exclude_unset=True)))
+
+
+def _shown(ref: TenantRef) -> dict[str, Any]:
+    shown = {name: getattr(ref, name) for name in ("id", "slug", "name", "plan", "state")}
+    return {**shown, "time_zone": time_zones.of_tenant(ref)}

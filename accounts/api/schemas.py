@@ -36,6 +36,9 @@ class TenantOut(Schema):
     name: str
     plan: str
     state: str
+    time_zone: str = Field(
+        description="An IANA name, such as Europe/Berlin: schedules without one of their own follow it."
+    )
 
 
 class TenantBrief(Schema):
@@ -45,6 +48,7 @@ class TenantBrief(Schema):
 
 class TenantPatch(Body):
     name: str = Field(None, max_length=200)  # type: ignore[assignment]  # left out: unchanged
+    time_zone: str = Field(None, max_length=64)  # type: ignore[assignment]
 
 
 class MeOut(Schema):

@@ -15,6 +15,7 @@ from accounts.forms import EraseForm, OrganisationForm, PasswordForm, ProfileFor
 from accounts.services import profile, tenant
 from activity.erasure.selectors import erasures_latest
 from activity.erasure.services import erase_subject
+from tenants import time_zones
 
 
 @read_access("tenant.read")
@@ -25,10 +26,10 @@ def settings(request: MemberRequest) -> HttpResponse:
 
 @write_access("tenant.write")
 def organisation_update(request: MemberRequest) -> HttpResponse:
-    """Rename the organisation."""
+    """Change the organisation's name and time zone."""
     form = OrganisationForm(request.POST, auto_id="organisation_%s")
     if form.submit(tenant.tenant_update):
-        messages.success(request, "The organisation's name is saved.")
+        messages.success(request, "The organisation's settings are saved.")
         return redirect("settings")
     return _page(request, organisation_form=form)
 
@@ -65,13 +66,16 @@ def person_erase(request: MemberRequest) -> HttpResponse:
 
 
 def _page(request: MemberRequest, **refused: Form) -> HttpResponse:
+    time_zone = time_zones.of_tenant(request.tenant)
     forms: dict[str, Form] = {
-        "organisation_form": OrganisationForm(initial={"name": request.tenant.name}, auto_id="organisation_%s"),
+        "organisation_form": OrganisationForm(
+            initial={"name": request.tenant.name, "time_zone": time_zone}, auto_id="organisation_%s"
+        ),
         "profile_form": ProfileForm(initial={"name": request.user.name}, auto_id="profile_%s"),
         "password_form": PasswordForm(auto_id="password_%s"),
         "erase_form": EraseForm(initial={"subject": request.GET.get("erase", "")}, auto_id="erase_%s"),
     }
-    facts: dict[str, Any] = {**forms, **refused}
+    facts: dict[str, Any] = {**forms, **refused, "time_zone": time_zone}
     if "activity.erase" in request.verbs:
         facts["erasures"] = erasures_latest()
     return render(request, "accounts/settings.html", facts, status=422 if refused else 200)

@@ -1,4 +1,4 @@
-"""What Tenantry itself puts into an archive, but for people, whom accounts knows: settings, jobs, the log with its proof, and files."""
+"""What Tenantry itself puts into an archive, but for people, whom accounts knows: settings, jobs, schedules, the log, and files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from activity.jobs.models import Job
 from activity.log import Walk, take
 from activity.proof.export import proof_lines
 from activity.retention import kept_days
+from activity.schedules.models import Schedule
 from activity.search import Query
 from tenants import context
 from tenants.models import Tenant
@@ -32,7 +33,7 @@ def settings_part() -> Iterator[Entry]:
     ref = context.current()
     tenant = Tenant.objects.get(pk=ref.id)
     facts = {
-        **{name: getattr(tenant, name) for name in ("id", "slug", "name", "plan", "state", "created_at")},
+        **{name: getattr(tenant, name) for name in ("id", "slug", "name", "plan", "state", "time_zone", "created_at")},
         "activity_kept_days": kept_days(ref),
     }
     yield Entry("tenant.json", [orjson.dumps(facts, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z)])
@@ -44,6 +45,14 @@ def jobs_part() -> Iterator[Entry]:
     shown = ("id", "kind", "params", "state", "done", "total", "counts", "error", "actor")
     files = ("input_name", "result_name", "created_at", "started_at", "finished_at")
     yield ndjson("jobs.ndjson", Job.objects.order_by("created_at", "id").values(*shown, *files))
+
+
+@archive_part("schedules")
+def schedules_part() -> Iterator[Entry]:
+    """What is started again and again, and when."""
+    shown = ("id", "name", "kind", "params", "every", "minute", "at", "weekday", "day", "time_zone", "actor")
+    state = ("is_paused", "paused_reason", "next_at", "last_job_id", "last_at", "created_at")
+    yield ndjson("schedules.ndjson", Schedule.objects.order_by("created_at", "id").values(*shown, *state))
 
 
 @archive_part("activity")

@@ -14,7 +14,7 @@ from activity.jobs import links, selectors, services
 from activity.jobs.downloads import report_response, result_response
 from activity.jobs.errors import JobNotFound, ParametersInvalid
 from activity.jobs.kinds import kind_of, verb_of
-from activity.jobs.models import Job
+from activity.jobs.models import OF_SCHEDULE, Job
 from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut, LineOut, LinkIn, LinkOut, LogFilter, LogPageOut
 
 router = Router(tags=["Jobs"])
@@ -38,6 +38,8 @@ def job_start(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
     """It runs after the answer; ask for it by its id until its state is `succeeded`, `failed` or `cancelled`."""
     caller(request).require("jobs.write")
     caller(request).require(kind_of(body.kind).verb)
+    if (body.unique or "").startswith(OF_SCHEDULE):
+        raise ParametersInvalid({"unique": [f"Keys that begin with {OF_SCHEDULE} are those of schedules."]})
     after = None if body.after is None else _former(request, body.after)
     job = services.job_start(
         kind=body.kind, params=body.params, unique=body.unique, after=after, priority=body.priority

@@ -22,8 +22,17 @@ class JobEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobStarted(JobEvent):
+    """`schedule` is the id of the schedule that started it; others' events don't have it."""
+
     action: ClassVar[str] = "job.started"
     params: dict[str, Any]
+    schedule: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        facts = super().data()
+        if self.schedule is None:
+            del facts["schedule"]
+        return facts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from tenants.ids import new_id
+
+# How the unique keys of the jobs begin that schedules start (activity.schedules), which nobody else's may.
+OF_SCHEDULE: Final = "schedule:"
 
 
 class Job(models.Model):
@@ -88,6 +91,12 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+    @property
+    def schedule_id(self) -> str | None:
+        """The id of the schedule that started it, at its time or when somebody asked for it."""
+        key = self.unique_key or ""
+        return key.removeprefix(OF_SCHEDULE) if key.startswith(OF_SCHEDULE) else None
 
     @property
     def is_finished(self) -> bool:

@@ -54,6 +54,7 @@ class JobOut(Schema):
         description="Whether it was set aside because its attempts made no progress; see `error`."
     )
     after: UUID | None = Field(description="The job that it runs after.")
+    schedule: UUID | None = Field(description="The schedule that started it.")
     rate: float | None = Field(description="Rows a second, by its recent progress; null while that isn't known.")
     seconds_left: int | None = Field(description="How long it goes on at that rate.")
     created_at: datetime
@@ -80,6 +81,7 @@ class JobOut(Schema):
             "error": job.error or None,
             "quarantined": job.is_quarantined,
             "after": job.after_id,
+            "schedule": job.schedule_id,
             "rate": job.rate_now,
             "seconds_left": job.seconds_left,
             "created_at": job.created_at,

@@ -102,7 +102,9 @@ def _insert(job: Job) -> Job | None:
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
-                record(events.JobStarted.of(job, params=job.params, file=job.input_name or None))
+                record(
+                    events.JobStarted.of(job, params=job.params, file=job.input_name or None, schedule=job.schedule_id)
+                )
                 if job.after_id is None:
                     transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
                     hints.send_to_control(TURNS)

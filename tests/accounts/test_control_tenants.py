@@ -39,7 +39,18 @@ def test_a_tenants_whole_life(control: Api) -> None:
     made = control.post("/tenants", NEW)
     assert made.status_code == 201
     body = made.json()
-    assert set(body) == {"id", "slug", "name", "plan", "state", "server", "created_at", "schema_version", "token"}
+    assert set(body) == {
+        "id",
+        "slug",
+        "name",
+        "plan",
+        "state",
+        "time_zone",
+        "server",
+        "created_at",
+        "schema_version",
+        "token",
+    }
     owner = Api("hooli.localhost", body["token"])
     assert owner.get("/me").json()["email"] == "gavin@hooli.example"
 

@@ -112,6 +112,20 @@ def webhook(page: Page, stage: Stage) -> None:
     page.locator("#deliveries").get_by_text("Test message", exact=True).click()
 
 
+def schedule(page: Page, stage: Stage) -> None:
+    """Schedules, one of which has run."""
+    page.goto(f"{stage.tenant}/jobs/schedules")
+    for name, every in (("Weekly export", "week"), ("Month's end", "month")):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("What").select_option("members.export:xlsx")
+        page.get_by_label("Once every").select_option(every)
+        page.get_by_role("button", name="Create the schedule").click()
+        expect(page.get_by_role("button", name=f"Pause {name}").first).to_be_visible()
+    page.get_by_role("button", name="Run now (Weekly export)").first.click()
+    expect(page.get_by_text("Download members.xlsx")).to_be_visible()
+    page.goto(f"{stage.tenant}/jobs/schedules")
+
+
 def mail(page: Page, stage: Stage) -> None:
     """A mail of the outbox."""
     people.link_in_mail(page, stage.tenant, to="katherine.johnson@example.com")
@@ -237,6 +251,8 @@ SIGNED_IN: dict[str, Scene] = {
     "job": job_with_report,
     "job-running": job_that_runs,
     "jobs": jobs_cleared,
+    "schedules-none": on_tenant("/jobs/schedules"),
+    "schedules": schedule,
     "tokens": on_tenant("/tokens"),
     "token-created": new_token,
     "webhooks-none": on_tenant("/webhooks"),
@@ -258,6 +274,7 @@ OPERATOR: dict[str, Scene] = {
     "admin-jobs": on_control("/admin/tenants/jobsummary/"),
     "admin-pools": on_control("/admin/pools/"),
     "admin-turns": on_control("/admin/tenants/jobturn/"),
+    "admin-schedules": on_control("/admin/tenants/jobschedule/"),
     "admin-workers": on_control("/admin/workers/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }

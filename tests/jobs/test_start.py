@@ -35,7 +35,7 @@ def test_a_job_that_was_started_waits(api: ApiOf, owner: User, acme: TenantRef) 
     assert answer.status_code == 202
     job = answer.json()
     assert set(job) == {
-        "id", "kind", "state", "done", "total", "counts", "error", "quarantined", "after", "rate", "seconds_left",
+        "id", "kind", "state", "done", "total", "counts", "error", "quarantined", "after", "schedule", "rate", "seconds_left",
         "created_at", "started_at", "finished_at", "result_url", "result_removed_at", "report_url",
     }  # fmt: skip
     assert (job["kind"], job["state"], job["done"], job["total"], job["counts"]) == EXPECTED

@@ -13,7 +13,7 @@ from activity.jobs import turns
 from tenants import admin_pools, workers
 from tenants.context import use_control, use_tenant
 from tenants.ids import new_id
-from tenants.models import JobSummary, JobTurn, Server, Tenant
+from tenants.models import JobSchedule, JobSummary, JobTurn, Server, Tenant
 from tenants.refs import TenantRef
 
 PASSWORD = "a long enough passphrase"
@@ -27,6 +27,7 @@ PAGES = [
     "/admin/tenants/domain/",
     "/admin/tenants/jobsummary/",
     "/admin/tenants/jobturn/",
+    "/admin/tenants/jobschedule/",
     "/admin/tenants/jobpause/",
     "/admin/tenants/jobpause/add/",
     "/admin/tenants/domain/add/",
@@ -190,6 +191,17 @@ def test_an_operator_pauses_and_resumes_an_organisation_and_a_kind(client: Clien
         taken = turns.take()
     assert taken is not None
     assert taken.job_id == summary.pk
+
+
+def test_an_operator_sees_whose_schedules_are_due_when_and_changes_nothing(client: Client, acme: TenantRef) -> None:
+    assert ">acme<" not in client.get("/admin/tenants/jobschedule/").content.decode()
+    with use_control():
+        JobSchedule.objects.create(tenant_id=acme.id, due_at="2026-05-04T07:00:00Z")
+    page = client.get("/admin/tenants/jobschedule/?q=acm").content.decode()
+    assert ">acme<" in page
+    assert "May 4, 2026, 7 a.m." in page
+    assert client.get("/admin/tenants/jobschedule/add/").status_code == 403
+    assert client.post(f"/admin/tenants/jobschedule/{acme.id}/delete/", {"post": "yes"}).status_code == 403
 
 
 def test_a_kind_that_is_not_there_can_not_be_paused(client: Client) -> None:

@@ -13,7 +13,7 @@ from config import urls_tenant
 from tests.accounts.pages.conftest import SignedIn
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
-READABLE = ["/", "/members", "/activity", "/activity/verify", "/tokens", "/settings"]
+READABLE = ["/", "/members", "/activity", "/activity/verify", "/jobs", "/jobs/schedules", "/tokens", "/settings"]
 # Forms and the roles that may send them. A refusal is 403; anything else is the form's own answer.
 WRITABLE = {
     "/invitations": {"owner", "admin"},
@@ -27,6 +27,8 @@ WRITABLE = {
     "/activity/verify/start": {"owner", "admin"},
     "/activity/verify/file": {"owner", "admin"},
     "/activity/retention": {"owner", "admin"},
+    "/jobs/schedules/create": {"owner", "admin"},
+    **{f"/jobs/schedules/{NOBODY}/{do}": {"owner", "admin"} for do in ("update", "pause", "resume", "run", "delete")},
     "/webhooks/create": {"owner", "admin"},
     **{f"/webhooks/{NOBODY}/{do}": {"owner", "admin"} for do in ("update", "switch", "secret", "test", "remove")},
     f"/webhooks/{NOBODY}/deliveries/{NOBODY}/resend": {"owner", "admin"},

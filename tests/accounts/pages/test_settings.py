@@ -38,14 +38,18 @@ def test_no_answer_repeats_a_password(signed_in: SignedIn, member: User) -> None
     assert ANOTHER not in answer.content.decode()
 
 
-def test_who_may_not_rename_the_organisation_sees_no_form_for_it(signed_in: SignedIn, member: User) -> None:
+def test_who_may_not_rename_the_organisation_sees_no_form_for_it(
+    signed_in: SignedIn, owner: User, member: User
+) -> None:
+    assert "organisation_name" in signed_in(owner).get("/settings").content.decode()
     answer = signed_in(member).get("/settings").content.decode()
-    assert "Save the name" not in answer
-    assert "An owner or an admin can change the name." in answer
+    assert "organisation_name" not in answer
+    assert "An owner or an admin can change the name and the time zone." in answer
+    assert "Time zone</dt>" in answer
 
 
 def test_an_empty_name_of_the_organisation_is_refused(signed_in: SignedIn, owner: User) -> None:
-    answer = signed_in(owner).post("/settings/organisation", {"name": " "})
+    answer = signed_in(owner).post("/settings/organisation", {"name": " ", "time_zone": "UTC"})
     assert answer.status_code == 422
     assert 'id="organisation_name_error"' in answer.content.decode()
 
