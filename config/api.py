@@ -29,6 +29,7 @@ from activity.charts_api import router as charts_router
 from activity.erasure.api import router as erasure_router
 from activity.jobs.api import router as jobs_router
 from activity.proof.api import router as proof_router
+from activity.usage.api import router as usage_router
 from activity.webhooks.api import router as webhooks_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
@@ -101,6 +102,7 @@ def _tenantry_error(request: HttpRequest, error: TenantryError) -> HttpResponse:
         detail=error.message,
         errors=getattr(error, "errors", None),
         headers=_retry_after(getattr(error, "retry_after", None) or (1 if error.status == 503 else None)),
+        **getattr(error, "members", {}),
     )
 
 
@@ -212,6 +214,7 @@ for router in (
     charts_router,
     jobs_router,
     webhooks_router,
+    usage_router,
 ):
     tenant_api.add_router("", router)
 

@@ -16,6 +16,7 @@ from accounts.imports import batches
 from accounts.imports.batches import Mode
 from accounts.imports.rules import Rules
 from accounts.models import ImportedRow
+from accounts.services.room import room_lock, too_many
 from activity.jobs import reading
 from activity.jobs.models import Job
 from activity.jobs.run import Run
@@ -86,6 +87,16 @@ def _count(run: Run, rows: Iterator[Row]) -> int:
     return count
 
 
+def _room(run: Run, params: ImportParams) -> batches.Room | None:
+    """For how many there is room, which nobody else takes until this batch has committed; None where the plan doesn't limit it."""
+    members = room_lock()
+    if members is None:
+        return None
+    if params.dry_run:  # which adds nobody: what the batches before would have added is taken
+        members = max(0, members - run.counts["created"])
+    return batches.Room(members, too_many())
+
+
 def _take(run: Run, batch: Iterable[Row], rules: Rules, params: ImportParams) -> int:
     """Take a batch in; answers the number of its last row. Rows are held as text alone: objects would keep the garbage collector busy."""
     job = run.job.pk
@@ -100,7 +111,7 @@ def _take(run: Run, batch: Iterable[Row], rules: Rules, params: ImportParams) ->
         else:
             for column, value, reason in rules.problems(row):
                 run.problem(number, column, value, reason)
-    taken = batches.take(job, good, after=after, mode=params.mode, dry_run=params.dry_run)
+    taken = batches.take(job, good, after=after, mode=params.mode, dry_run=params.dry_run, room=_room(run, params))
     for refused in taken.refused:
         run.problem(*refused)
     run.counts.update(
