@@ -15,7 +15,7 @@ from tenants.models import UsageDay
 MOST_ROWS: Final = 5_000
 
 
-class BoundedPaginator(Paginator[UsageDay]):
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts to MOST_ROWS and no further, so that the list is as quick for four million rows: a search finds what lies behind."""
 
     @cached_property
