@@ -19,6 +19,7 @@ from tenants.context import current_tenant
 from tenants.errors import PlanLimitReached
 
 _LOCK: Final = int.from_bytes(b"seats", "big")
+_TAKE_TURNS: Final = "SELECT pg_advisory_xact_lock(%s)"
 
 
 def room_lock() -> int | None:
@@ -27,7 +28,7 @@ def room_lock() -> int | None:
     if limit is None:
         return None
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        cursor.execute(_TAKE_TURNS, [_LOCK])
     return max(0, limit - _count())
 
 

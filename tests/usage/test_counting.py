@@ -34,7 +34,9 @@ def test_requests_of_tokens_and_of_people_are_counted(
     assert row.requests == 4
 
 
-def test_a_session_that_uses_the_api_is_counted_once_a_request(acme: TenantRef, owner: User, signed_in: SignedIn) -> None:
+def test_a_session_that_uses_the_api_is_counted_once_a_request(
+    acme: TenantRef, owner: User, signed_in: SignedIn
+) -> None:
     assert signed_in(owner).get("/api/v1/me").status_code == 200
     assert usage.known_today(acme).requests == 1
 
