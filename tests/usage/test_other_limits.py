@@ -172,7 +172,7 @@ def test_each_attempts_seconds_are_counted(tenant: TenantRef, kinds: Kinds) -> N
 
 def test_seconds_are_counted_while_the_job_runs(
     lasting: Lasting,  # noqa: F811
-    kinds: Kinds,  # noqa: F811
+    kinds: Kinds,
 ) -> None:
     """So that of an attempt whose worker is killed no more than the last half second is missing, and the last flush."""
     seen = []
