@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
 from activity.usage.meters import Meter, all_meters
@@ -33,7 +33,6 @@ SOON: Final = timedelta(minutes=1)  # somebody who looks at the numbers has them
 KEPT: Final = timedelta(days=400)
 PRUNED_AT_ONCE: Final = 10_000
 
-_CLAIMERS: Final = int.from_bytes(b"usage", "big")
 _CLAIM: Final = """
 WITH due AS (
     SELECT tenant.id FROM tenants_tenant AS tenant
@@ -88,10 +87,9 @@ def measure_soon(ref: TenantRef) -> bool:
 
 
 def _claim() -> list[str]:
-    """The ids of the next tenants. Claimers take turns: of two that chose the same ones, one would go away with none."""
+    """The ids of the next tenants. Of two who chose the same ones at once each is one's; whoever gets none leaves the rest to the other."""
     facts: dict[str, Any] = {"day": usage.today(), "every": EVERY, "count": AT_ONCE}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMERS])
+    with connection.cursor() as cursor:
         cursor.execute(_CLAIM, facts)
         return [str(tenant_id) for (tenant_id,) in cursor.fetchall()]
 

@@ -87,7 +87,7 @@ def usage_today(ref: TenantRef) -> Today:
         else:
             used = next((number for row in days if (number := number_of(row, each.name)) is not None), None)
         if each.name in COUNTED:
-            used = (used or 0) + round(getattr(here, each.name))
+            used = (used or 0) + int(getattr(here, each.name))
         readings.append(
             Reading(each.name, each.title, each.unit, each.is_daily, used, plan_limits.limit_of(each.name, ref))
         )
@@ -126,9 +126,9 @@ def numbers_of(row: UsageDay) -> dict[str, int | None]:
 
 
 def number_of(row: UsageDay, name: str) -> int | None:
-    """A day's number of one meter; seconds are rounded to whole ones."""
+    """A day's number of one meter; seconds are whole ones, so that a limit isn't told as reached before it is."""
     number: Any = getattr(row, name) if name in OWN else row.others.get(name)
-    return None if number is None else round(number)
+    return None if number is None else int(number)
 
 
 def _days_of(ref: TenantRef, *, start: date, end: date) -> QuerySet[UsageDay]:

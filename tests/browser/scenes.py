@@ -241,6 +241,7 @@ SIGNED_IN: dict[str, Scene] = {
     "webhooks-none": on_tenant("/webhooks"),
     "webhook": webhook,
     "webhooks": on_tenant("/webhooks"),
+    "usage": on_tenant("/usage"),
     "settings": on_tenant("/settings"),
     "menu": user_menu,
     "outbox": on_tenant("/outbox"),
@@ -257,6 +258,7 @@ OPERATOR: dict[str, Scene] = {
     "admin-jobs": on_control("/admin/tenants/jobsummary/"),
     "admin-pools": on_control("/admin/pools/"),
     "admin-turns": on_control("/admin/tenants/jobturn/"),
+    "admin-usage": on_control("/admin/tenants/usageday/"),
     "admin-workers": on_control("/admin/workers/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }
