@@ -12,16 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
+from django.conf import settings
 
 from accounts.models import User
 from accounts.roles import Role
 from accounts.services.tokens import token_create
+from activity.jobs.services import job_start
 from tenants.context import use_control, use_tenant
 from tenants.models import UsageDay
 from tenants.refs import TenantRef
 from tests.activity.conftest import LastingTenant
 from tests.operations.conftest import Start, collected_static, start  # noqa: F401  fixtures
-from tests.operations.processes import ROOT
+from tests.operations.processes import ROOT, program
 from tests.proxy import Proxy
 from tests.usage.conftest import control_url
 
@@ -128,3 +131,18 @@ def test_a_front_end_flushes_before_it_ends(
         assert front.get(path, host=f"{ref.slug}.localhost", **headers).status_code == 200
     front.started.terminate()
     assert kept(ref)[0] == len(paths)
+
+
+def test_a_worker_counts_its_jobs_and_flushes_before_it_ends(lasting_tenant: LastingTenant, tmp_path: Path) -> None:
+    ref = lasting_tenant()
+    redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
+    worker = ("celery", "-A", "config", "--quiet", "worker", "--concurrency", "2")
+    with program(tmp_path, *worker, process="worker") as started:
+        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        with use_tenant(ref):
+            job = job_start(kind="members.export")
+        started.wait_for_line(timeout=60, event="job_ended", job=str(job.pk))
+        started.terminate()
+    requests, seconds = kept(ref)
+    assert requests == 0
+    assert 0 < seconds < 30
