@@ -172,9 +172,10 @@ class PlanLimitReached(TenantryError, PermissionDenied):
     @classmethod
     def of_members(cls, plan: str, limit: int, used: int, *, invited: int = 0) -> Self:
         """No room for another member; `invited` have an invitation that is open."""
-        who = f"{used:,} are here" + (f" and {invited:,} are invited" if invited else "")
+        who = f"{_are(used)} here" + (f" and {_are(invited)} invited" if invited else "")
         way_out = "Remove somebody or revoke an invitation" if invited else "Remove somebody"
-        sentence = f"The plan {plan} has room for {limit:,} members, and {who}. {way_out}, or ask for another plan."
+        room = f"{limit:,} member" if limit == 1 else f"{limit:,} members"
+        sentence = f"The plan {plan} has room for {room}, and {who}. {way_out}, or ask for another plan."
         return cls(sentence, meter="members", plan=plan, limit=limit, used=used)
 
     @classmethod
@@ -203,6 +204,10 @@ class PlanLimitReached(TenantryError, PermissionDenied):
             "Start it after midnight UTC, or ask for another plan."
         )
         return cls(sentence, meter="job_seconds", plan=plan, limit=limit, used=round(used), retry_after=retry_after)
+
+
+def _are(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'}"
 
 
 def _megabytes(size: int) -> str:

@@ -47,6 +47,7 @@ class UsageDayAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_max_show_all = 0
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count all rows
     ordering = ("-day", "-id")
     sortable_by = ()
     search_fields = ("tenant__slug",)

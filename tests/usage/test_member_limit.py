@@ -53,7 +53,7 @@ def test_the_api_says_what_is_used_of_how_much_and_what_to_do(asking: Api, limit
     assert (problem["type"], problem["meter"], problem["plan"]) == ("plan-limit", "members", "free")
     assert (problem["limit"], problem["used"]) == (1, 1)
     assert problem["detail"] == (
-        "The plan free has room for 1 members, and 1 are here. Remove somebody, or ask for another plan."
+        "The plan free has room for 1 member, and 1 is here. Remove somebody, or ask for another plan."
     )
     assert "Retry-After" not in answer
 
@@ -83,7 +83,7 @@ def test_an_invitation_has_room_that_is_kept_for_it(tenant: TenantRef, owner: Us
     invitation_send(by=owner, email="bob@example.com")
     with pytest.raises(PlanLimitReached) as refused:
         invitation_send(by=owner, email="cy@example.com")
-    assert "1 are here and 2 are invited" in refused.value.message
+    assert "1 is here and 2 are invited" in refused.value.message
     invitation_send(by=owner, email="ANN@example.com")  # again, in the place of the former one
     Invitation.objects.filter(email="bob@example.com", revoked_at=None).update(expires_at=Now())
     invitation_send(by=owner, email="cy@example.com")
@@ -114,10 +114,10 @@ def test_pages_say_the_sentence(
     limit(members=1)
     answer = signed_in(owner).post("/invitations", {"email": "bob@example.com", "role": "member"})
     assert answer.status_code == 422
-    assert "The plan free has room for 1 members" in answer.content.decode()
+    assert "The plan free has room for 1 member," in answer.content.decode()
     answer = anonymous.post(f"/invitations/{secret}", {"name": "Ann", "password": PASSWORD})
     assert answer.status_code == 422
-    assert "The plan free has room for 1 members" in answer.content.decode()
+    assert "The plan free has room for 1 member," in answer.content.decode()
 
 
 # --- Imports ---------------------------------------------------------------------------------------------------------------
