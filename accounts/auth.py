@@ -20,6 +20,7 @@ from accounts.models import ApiToken, User
 from accounts.recording import record_as
 from accounts.roles import VERBS, verbs_of_role, verbs_of_scopes
 from accounts.services.tokens import token_authenticate
+from tenants import usage
 from tenants.context import current
 from tenants.refs import ControlRef
 
@@ -56,8 +57,8 @@ def caller_of(user: User, token: ApiToken | None = None) -> Caller:
 def authenticate(request: HttpRequest) -> Caller | None:
     """The caller of an API request, or None for nobody; looked up once a request.
 
-    With an Authorization header only that counts. Raises AuthenticationError for one that isn't valid, RateLimited, and HttpError 403
-    for a session without its CSRF token.
+    With an Authorization header only that counts. Raises AuthenticationError for one that isn't valid, RateLimited, PlanLimitReached when
+    the day's requests are used up, and HttpError 403 for a session without its CSRF token.
     """
     known: Caller | None = getattr(request, "_caller", None)
     if known is None:
@@ -66,6 +67,9 @@ def authenticate(request: HttpRequest) -> Caller | None:
         cast(Any, request)._caller = known
         if known is not None:
             record_as(known.user, source="api")
+            # What makes room, and what tells how much is used, is served in any case.
+            is_always_served = request.method == "DELETE" or request.path.startswith("/api/v1/usage")
+            usage.take_request(may_refuse=not is_always_served)
     return known
 
 

@@ -15,6 +15,7 @@ from django.urls import get_resolver, set_urlconf
 from accounts.ratelimit import client_ip
 from accounts.recording import actor_of
 from activity.context import SYSTEM, RecordingContext, recording
+from tenants import usage
 from tenants.middleware import ReadYourWritesMiddleware, TenantMiddleware
 from tenants.problem import wants_problem
 
@@ -71,6 +72,8 @@ class RecordingMiddleware:
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES and "Authorization" not in request.headers
         if has_session and request.user.is_authenticated:
             actor = actor_of(request.user)
+            if not wants_problem(request):  # those of the API are counted where their caller is found out
+                usage.take_request(may_refuse=False)
         context = RecordingContext(
             actor=actor, request_id=cast(Any, request).id, ip=client_ip(request) or None, source="ui"
         )

@@ -18,7 +18,16 @@ class Role(models.TextChoices):
 
 
 READS: Final = frozenset(
-    {"tenant.read", "members.read", "activity.read", "jobs.read", "invitations.read", "tokens.read", "webhooks.read"}
+    {
+        "tenant.read",
+        "members.read",
+        "activity.read",
+        "jobs.read",
+        "invitations.read",
+        "tokens.read",
+        "webhooks.read",
+        "usage.read",
+    }
 )
 WRITES: Final = frozenset(
     {
@@ -36,8 +45,8 @@ WRITES: Final = frozenset(
 # All of the organisation in one file: more than reading, so neither the scope `read` nor `write` has it.
 VERBS: Final = READS | WRITES | {"tenant.archive"}
 
-# An invitation's address is somebody's, and a webhook's may hold a secret.
-_SHARED_READS = READS - {"invitations.read", "webhooks.read"}
+# An invitation's address is somebody's, and a webhook's may hold a secret; usage is for those who can do something about it.
+_SHARED_READS = READS - {"invitations.read", "webhooks.read", "usage.read"}
 
 PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     Role.OWNER: VERBS,

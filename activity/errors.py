@@ -44,7 +44,7 @@ class QuotaExceeded(ActivityError):
 
     status = 429
 
-    def __init__(self, *, limit: int, used: int, wanted: int, retry_after: int) -> None:
+    def __init__(self, *, plan: str, limit: int, used: int, wanted: int, retry_after: int) -> None:
         super().__init__(
             f"The plan has {limit:,} events a day; {used:,} were recorded today and these would be {wanted:,} more, so none of them was "
             "kept. Send them again after midnight UTC, send fewer at once, or ask for another plan."
@@ -52,6 +52,8 @@ class QuotaExceeded(ActivityError):
         self.limit = limit
         self.used = used
         self.retry_after = retry_after
+        # As every PlanLimitReached has them.
+        self.members = {"type": "plan-limit", "meter": "events_sent", "plan": plan, "limit": limit, "used": used}
 
 
 class NotInTransaction(ActivityError):

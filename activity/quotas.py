@@ -14,7 +14,8 @@ from django.conf import settings
 from django.db import connection
 
 from activity.errors import QuotaExceeded
-from tenants.context import current
+from tenants import metrics
+from tenants.context import current, current_tenant
 from tenants.refs import TenantRef
 
 _USED: Final = "SELECT accepted FROM activity_ingestday WHERE day = (now() AT TIME ZONE 'UTC')::date"
@@ -38,12 +39,10 @@ def daily_limit() -> int | None:
 
 def check(limit: int, event_ids: Collection[str]) -> None:
     """Refuse what can't fit any more before anything is written. An early look, which `take` makes exact. Raises QuotaExceeded."""
+    used = used_today()
+    if used + len(event_ids) <= limit:
+        return
     with connection.cursor() as cursor:
-        cursor.execute(_USED)
-        row = cursor.fetchone()
-        used = row[0] if row else 0
-        if used + len(event_ids) <= limit:
-            return
         cursor.execute(_KNOWN, [list(event_ids)])
         fresh = len(event_ids) - cursor.fetchone()[0]
     if fresh and used + fresh > limit:
@@ -68,4 +67,14 @@ def _exceeded(limit: int, used: int, wanted: int) -> QuotaExceeded:
     with connection.cursor() as cursor:
         cursor.execute(_SECONDS_LEFT)
         seconds = int(cursor.fetchone()[0])
-    return QuotaExceeded(limit=limit, used=used, wanted=wanted, retry_after=max(1, seconds))
+    plan = current_tenant().plan
+    metrics.PLAN_REFUSALS.labels("events_sent", plan).inc()
+    return QuotaExceeded(plan=plan, limit=limit, used=used, wanted=wanted, retry_after=max(1, seconds))
+
+
+def used_today() -> int:
+    """How many the active tenant has sent today, where that is limited and so counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(_USED)
+        row = cursor.fetchone()
+    return row[0] if row else 0

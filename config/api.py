@@ -30,6 +30,7 @@ from activity.erasure.api import router as erasure_router
 from activity.jobs.api import router as jobs_router
 from activity.proof.api import router as proof_router
 from activity.schedules.api import router as schedules_router
+from activity.usage.api import router as usage_router
 from activity.webhooks.api import router as webhooks_router
 from tenants.errors import TenantryError
 from tenants.problem import problem_response
@@ -102,6 +103,7 @@ def _tenantry_error(request: HttpRequest, error: TenantryError) -> HttpResponse:
         detail=error.message,
         errors=getattr(error, "errors", None),
         headers=_retry_after(getattr(error, "retry_after", None) or (1 if error.status == 503 else None)),
+        **getattr(error, "members", {}),
     )
 
 
@@ -214,6 +216,7 @@ for router in (
     jobs_router,
     schedules_router,
     webhooks_router,
+    usage_router,
 ):
     tenant_api.add_router("", router)
 

@@ -38,17 +38,19 @@ def _leave_logging_to_django(**_: Any) -> None:
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _start(**_: Any) -> None:
-    from tenants import metrics, metrics_folder
+    from tenants import metrics, metrics_folder, usage
 
     metrics_folder.wipe()
     metrics.start_sampler()
+    usage.start_flusher()  # of a pool without processes, whose tasks run here
 
 
 @signals.worker_process_init.connect
 def _start_child(**_: Any) -> None:
-    from tenants import metrics
+    from tenants import metrics, usage
 
     metrics.start_sampler()
+    usage.start_flusher()
 
 
 @signals.worker_process_shutdown.connect

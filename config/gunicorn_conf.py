@@ -60,6 +60,10 @@ def post_worker_init(worker: Any) -> None:
     # A request leaves hardly any cycles, but hundreds in flight hold enough objects to set it off again and again.
     gc.set_threshold(50_000, 20, 100)
 
+    from tenants import usage
+
+    usage.start_flusher()
+
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
     """Close the worker's connections, so that Postgres doesn't learn it from a broken socket."""

@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "activity.erasure",
     "activity.webhooks",
     "activity.schedules",
+    "activity.usage",
     "accounts",
     "tenants.admin_site.OperatorsAdminConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -350,6 +351,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"headers": {"tenant": "control"}, "expires": 300.0},
     },
     "jobs.sweep": {"task": "jobs.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
+    "usage.measure": {"task": "usage.measure", "schedule": 60.0, "options": {"expires": 60.0}},
+    "usage.prune": {"task": "usage.prune", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600.0}},
     "webhooks.sweep": {"task": "webhooks.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
     "schedules.sweep": {"task": "schedules.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
     "schedules.dispatch": {  # in all tenants: a row in control may have been lost
@@ -403,7 +406,8 @@ DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG  # each task has on
 DJANGO_STRUCTLOG_CELERY_TASK_FAILURE_LOG_LEVEL = logging.WARNING  # of what a task `throws`; else it is an error
 METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))  # local to the machine, shared by its processes
 TENANTS_PROBES = {"outbox": "activity.backlogs.probe"}  # parts of `/ready` that other apps tell of
-TENANTS_METRICS = ["activity.backlogs.families"]  # and what they add to `/metrics` when it is asked for
+# And what they add to `/metrics` when it is asked for.
+TENANTS_METRICS = ["activity.backlogs.families", "activity.usage.selectors.families"]
 TENANTS_OPERATOR_CHECK = "accounts.auth.is_operator"  # whether a request carries an operator's token
 
 # --- Mail ----------------------------------------------------------------------------------------------------------------
@@ -424,6 +428,14 @@ RATE_LIMIT = env.text("RATE_LIMIT", "") or None  # of a token, such as "100/m"; 
 EVENTS_PER_DAY = env.plan_numbers(
     "EVENTS_PER_DAY", "" if TENANTRY_DEV else "free=100000,team=2000000,business=20000000"
 )
+
+# What a plan may use, by meter (tenants.plan_limits); a plan that isn't named has no limit, and by default none has one.
+PLAN_LIMITS: dict[str, dict[str, int]] = {
+    "members": env.plan_numbers("LIMIT_MEMBERS", ""),
+    "storage_bytes": {plan: mb * 1024 * 1024 for plan, mb in env.plan_numbers("LIMIT_STORAGE_MB", "").items()},
+    "requests": env.plan_numbers("LIMIT_REQUESTS_DAY", ""),
+    "job_seconds": env.plan_numbers("LIMIT_JOB_SECONDS_DAY", ""),
+}
 
 # --- Language and time ---------------------------------------------------------------------------------------------------
 

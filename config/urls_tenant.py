@@ -17,6 +17,7 @@ from activity.jobs import file_views as job_files
 from activity.jobs import views as jobs
 from activity.proof import views as proof
 from activity.schedules import views as schedules
+from activity.usage import views as usage
 from activity.webhooks import views as webhooks
 from config.api import tenant_api
 
@@ -103,6 +104,7 @@ urlpatterns = [
         write_access("webhooks.write")(webhooks.delivery_resend),
         name="delivery_resend",
     ),
+    path("usage", read_access("usage.read")(usage.usage), name="usage"),
     path("tokens", tokens.token_list, name="token_list"),
     path("tokens/create", tokens.token_create, name="token_create"),
     path("tokens/<uuid:token_id>/revoke", tokens.token_revoke, name="token_revoke"),

@@ -48,12 +48,18 @@ class ClientState:
 MONGO = ClientState("mongo")
 VALKEY = ClientState("valkey")
 
+_before_end: dict[str, Callable[[], None]] = {}
 _closers: dict[str, Callable[[], None]] = {}
 
 
 def status() -> dict[str, dict[str, Any]]:
     """Each client's state and numbers in this process."""
     return {client.name: client.as_dict() for client in (MONGO, VALKEY)}
+
+
+def before_end(name: str, finish: Callable[[], None]) -> None:
+    """Call `finish` when the process ends, while the pools still work."""
+    _before_end[name] = finish
 
 
 def at_end(name: str, close: Callable[[], None]) -> None:
@@ -63,8 +69,13 @@ def at_end(name: str, close: Callable[[], None]) -> None:
 
 def close_all(timeout: float = 10.0) -> None:
     """Drain the pools within `timeout` seconds, then close the clients, so that no server learns it from a broken socket."""
+    _call(_before_end)
     pools.close_all(timeout)
-    for name, close in list(_closers.items()):
+    _call(_closers)
+
+
+def _call(closers: dict[str, Callable[[], None]]) -> None:
+    for name, close in list(closers.items()):
         try:
             close()
         except Exception as error:  # the next one is to be closed all the same

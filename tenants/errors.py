@@ -9,6 +9,7 @@ TenantryError
 ├── CrossTenant               an object or alias of one tenant was used in another
 ├── SlugInvalid, SlugReserved, SlugTaken
 ├── ProvisioningFailed        a tenant could not be made; nothing of it is left
+├── PlanLimitReached          the tenant's plan has no more of something
 ├── TenantBusy                a tenant's state, or somebody else's work on it, doesn't allow this now
 ├── ServerUnavailable         a Postgres server doesn't answer its administrator
 ├── SubjectKeysUnavailable    control, which has the keys of personal fields, doesn't answer
@@ -22,7 +23,10 @@ NotPrimary                    a Postgres that doesn't take writes (any more), an
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import psycopg
+from django.core.exceptions import PermissionDenied
 from psycopg_pool import PoolClosed as PsycopgPoolClosed
 from psycopg_pool import PoolTimeout as PsycopgPoolTimeout
 from psycopg_pool import TooManyRequests as PsycopgTooManyRequests
@@ -137,6 +141,77 @@ class ProvisioningFailed(TenantryError):
         super().__init__(f"The organisation {slug!r} could not be set up (at: {step}); nothing was kept, so try again.")
         self.slug = slug
         self.step = step
+
+
+class PlanLimitReached(TenantryError, PermissionDenied):
+    """Raised when a tenant's plan has no more of something: 403, or 429 with `retry_after` in seconds where the next day brings more.
+
+    Django takes it for a PermissionDenied, so that a page which expects nothing of the sort says the sentence too.
+    """
+
+    status = 403
+
+    def __init__(
+        self, sentence: str, *, meter: str, plan: str, limit: int, used: int, retry_after: int | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.meter = meter
+        self.plan = plan
+        self.limit = limit
+        self.used = used
+        self.retry_after = retry_after
+        if retry_after is not None:
+            self.status = 429
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What a problem document has besides the sentence."""
+        facts = {"meter": self.meter, "plan": self.plan, "limit": self.limit, "used": self.used}
+        return {"type": "plan-limit", **facts}
+
+    @classmethod
+    def of_members(cls, plan: str, limit: int, used: int, *, invited: int = 0) -> Self:
+        """No room for another member; `invited` have an invitation that is open."""
+        who = f"{_are(used)} here" + (f" and {_are(invited)} invited" if invited else "")
+        way_out = "Remove somebody or revoke an invitation" if invited else "Remove somebody"
+        room = f"{limit:,} member" if limit == 1 else f"{limit:,} members"
+        sentence = f"The plan {plan} has room for {room}, and {who}. {way_out}, or ask for another plan."
+        return cls(sentence, meter="members", plan=plan, limit=limit, used=used)
+
+    @classmethod
+    def of_storage(cls, plan: str, limit: int, used: int, wanted: int) -> Self:
+        """No room for a file of `wanted` bytes."""
+        sentence = (
+            f"The plan {plan} has {_megabytes(limit)} MB of storage; {_megabytes(used)} MB are used, and this takes "
+            f"{_megabytes(wanted)} MB. Remove what isn't needed any more, or ask for another plan."
+        )
+        return cls(sentence, meter="storage_bytes", plan=plan, limit=limit, used=used)
+
+    @classmethod
+    def of_requests(cls, plan: str, limit: int, used: int, retry_after: int) -> Self:
+        """The day's requests are used up."""
+        sentence = (
+            f"The plan {plan} has {limit:,} requests a day, and today's are used up. "
+            "Go on after midnight UTC, or ask for another plan."
+        )
+        return cls(sentence, meter="requests", plan=plan, limit=limit, used=used, retry_after=retry_after)
+
+    @classmethod
+    def of_job_seconds(cls, plan: str, limit: int, used: float, retry_after: int) -> Self:
+        """The day's seconds of jobs are used up."""
+        sentence = (
+            f"The plan {plan} has {limit:,} seconds a day for jobs, and {used:,.0f} were used today. "
+            "Start it after midnight UTC, or ask for another plan."
+        )
+        return cls(sentence, meter="job_seconds", plan=plan, limit=limit, used=round(used), retry_after=retry_after)
+
+
+def _are(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1024 * 1024):,.1f}"
 
 
 class TenantBusy(TenantryError):

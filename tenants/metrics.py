@@ -71,6 +71,9 @@ JOB_RUN_TIME = Histogram(
     ["kind", "state"],
     buckets=(0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0),
 )
+PLAN_REFUSALS = Counter(
+    "tenantry_plan_limit_refusals", "What was refused because a plan has no more of it.", ["meter", "plan"]
+)
 FOLLOWERS = Gauge(
     "tenantry_activity_followers", "Clients that follow an activity log in `stream`.", multiprocess_mode="livesum"
 )

@@ -218,6 +218,46 @@ class JobPause(models.Model):
         return self.kind
 
 
+class UsageDay(models.Model):
+    """What a tenant used on a day of UTC. Counted numbers grow (tenants.usage); measured ones are what was last found (activity.usage).
+
+    No constraint of a foreign key: a flush waits for nobody who works on a tenant's row, and what it writes of a tenant that is being
+    deleted is in nobody's way.
+    """
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="usage_days", db_constraint=False, db_index=False)
+    day = models.DateField()
+    requests = models.BigIntegerField(db_default=0)
+    job_seconds = models.FloatField("seconds of jobs", db_default=0.0)
+    members = models.BigIntegerField(null=True)
+    events = models.BigIntegerField(null=True)
+    storage_bytes = models.BigIntegerField("bytes of storage", null=True)
+    others = models.JSONField(db_default=models.Value({}, models.JSONField()))  # meters of other apps, by name
+    visited_at = models.DateTimeField(null=True)  # when somebody last set out to measure it
+    measured_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "day of usage"
+        verbose_name_plural = "usage by day"
+        ordering = ["-day", "-id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "day"], name="usage_day_once")]
+        indexes = [models.Index(fields=["day", "id"], name="usage_day_day")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} on {self.day}"
+
+
+class UsageWriter(models.Model):
+    """A process that counts usage, and the number of the last batch that was taken from it (tenants.usage)."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    number = models.BigIntegerField()
+    flushed_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.id}"
+
+
 class SystemSchedule(models.Model):
     """One of the system's own schedules, and when a beat sent it last (tenants.system_schedules)."""
 

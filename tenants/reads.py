@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import structlog
 from django.core import signing
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 
 from tenants import context
 from tenants.db import replicas
@@ -90,6 +91,19 @@ def replica_alias(ref: TenantRef) -> str | None:
         return None
     number = replicas.choose(ref, reads.after)
     return None if number is None else f"{ref.alias}@{number}"
+
+
+@contextmanager
+def bounded_cursor(seconds: float) -> Iterator[Any]:
+    """A cursor for one read that may be long, in a transaction of its own; Postgres ends a statement after `seconds`.
+
+    It reads where the active tenant's reads go: from a replica inside `reads_from_replica`, where one may serve.
+    """
+    ref = context.current()
+    alias = (replica_alias(ref) if isinstance(ref, TenantRef) else None) or ref.alias
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{round(seconds * 1000)}"])
+        yield cursor
 
 
 def read_after() -> str | None:

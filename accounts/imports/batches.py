@@ -68,6 +68,13 @@ WITH batch AS (
     WHERE row.job_id = %(job)s AND row.number > %(after)s AND NOT row.number = ANY(%(refused)s)
 )
 """
+# Those who would be new and for whom there is no room any more: the first rows have it.
+_TOO_MANY: Final = f"""{_BATCH}
+SELECT number, 'email', email, %(too_many)s FROM (
+    SELECT number, email, row_number() OVER (ORDER BY number) AS place FROM batch WHERE member_id IS NULL
+) AS new WHERE place > %(room)s
+ORDER BY number
+"""  # noqa: S608  constants alone
 _TAKE: Final = f"""{_BATCH}
 , created AS (
     INSERT INTO accounts_user
@@ -92,6 +99,13 @@ SELECT count(*) FILTER (WHERE member_id IS NULL), count(*) FILTER (WHERE is_chan
 """  # noqa: S608
 
 
+class Room(NamedTuple):
+    """For how many more members there is room, and what is said of the others."""
+
+    members: int
+    sentence: str
+
+
 class Taken(NamedTuple):
     """What became of a batch. `refused` has row, column, value and reason of those that could not be taken after all."""
 
@@ -107,8 +121,11 @@ def line(job: UUID, number: int, values: Values) -> str:
     return f"{job}\t{number}\t{_escaped(email)}\t{_escaped(name)}\t{_escaped(role)}\t{new_id_text()}\n"
 
 
-def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bool) -> Taken:
-    """Take good rows in, those behind `after`, inside the caller's transaction; with `dry_run` say what would become of them."""
+def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bool, room: Room | None = None) -> Taken:
+    """Take good rows in, those behind `after`, inside the caller's transaction; with `dry_run` say what would become of them.
+
+    Beyond the `room` there is, if that is limited, those who aren't members yet are refused.
+    """
     facts: dict[str, Any] = {"job": job, "after": after, "updates": mode == "create_and_update", "salt": token_hex()}
     refused: list[tuple[int, str, str, str]] = []
     with connection.cursor() as cursor:
@@ -118,6 +135,10 @@ def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bo
             cursor.execute(statement, facts)
             refused += cursor.fetchall()
         facts["refused"] = [number for number, *_ in refused]
+        if room is not None:
+            cursor.execute(_TOO_MANY, {**facts, "room": room.members, "too_many": room.sentence})
+            refused += cursor.fetchall()
+            facts["refused"] = [number for number, *_ in refused]
         cursor.execute(_FORESEE if dry_run else _TAKE, facts)
         created, updated, taken = cursor.fetchone()
     return Taken(created, updated, taken - created - updated, refused)

@@ -17,6 +17,7 @@ from accounts.imports import batches
 from accounts.imports.batches import Mode
 from accounts.imports.rules import Rules
 from accounts.models import ImportedRow
+from accounts.services.room import room_lock, too_many
 from activity.erasure.signals import person_erased
 from activity.jobs import reading
 from activity.jobs.models import Job
@@ -118,9 +119,19 @@ def _read(run: Run, rows: Iterable[Row], rules: Rules) -> Batch:
     return Batch(good, count, number)
 
 
+def _room(run: Run, params: ImportParams) -> batches.Room | None:
+    """For how many there is room, which nobody else takes until this batch has committed; None where the plan doesn't limit it."""
+    members = room_lock()
+    if members is None:
+        return None
+    if params.dry_run:  # which adds nobody: what the batches before would have added is taken
+        members = max(0, members - run.counts["created"])
+    return batches.Room(members, too_many())
+
+
 def _take(run: Run, batch: Batch, params: ImportParams) -> None:
     after = int(run.saved.get("row", 0))
-    taken = batches.take(run.job.pk, batch.good, after=after, mode=params.mode, dry_run=params.dry_run)
+    taken = batches.take(run.job.pk, batch.good, after=after, mode=params.mode, dry_run=params.dry_run, room=_room(run, params))
     for refused in taken.refused:
         run.problem(*refused)
     run.counts.update(

@@ -25,7 +25,7 @@ from activity.jobs import files, reading
 from activity.jobs.models import Job
 from activity.jobs.tables import Layout, Row
 from activity.jobs.uploads import Upload
-from tenants import context
+from tenants import context, plan_limits
 from tenants.refs import TenantRef
 
 FOLDER: Final = "jobs/waiting"  # of Tenantry's own folder: what else lies in the storage is the apps'
@@ -43,11 +43,12 @@ class Preview:
 
 
 def waiting_keep(*, by: User, upload: Upload) -> WaitingImport:
-    """Keep an upload until its sender starts it. Raises UploadRefused for what can't be read as a table."""
+    """Keep an upload until its sender starts it. Raises UploadRefused for what can't be read as a table, and PlanLimitReached."""
     layout = layout_of(upload)
     header, _ = reading.preview(upload.file, layout, rows=PREVIEW)
     if not any(name.strip() for name in header):
         raise nothing_found(header, layout)
+    plan_limits.check_storage(upload.size)
     upload.file.seek(0)
     waiting = WaitingImport(
         user=by,

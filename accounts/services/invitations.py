@@ -15,6 +15,7 @@ from accounts.errors import EmailTaken, InvitationUnusable, NotFound, OwnersOnly
 from accounts.models import Invitation, User
 from accounts.roles import Role, may_manage
 from accounts.secret_tokens import hash_secret, new_secret
+from accounts.services import room
 from accounts.validation import clean_email, clean_name, clean_password
 from activity import outbox
 from tenants.context import current
@@ -23,13 +24,14 @@ from tenants.context import current
 def invitation_send(*, by: User | None, email: str, role: str = Role.MEMBER) -> Invitation:
     """Invite somebody by e-mail; the mail goes out when the transaction commits. A pending one to the same address is replaced.
 
-    Raises InvalidField, EmailTaken (they are a member already) and OwnersOnly.
+    Raises InvalidField, EmailTaken (they are a member already), OwnersOnly and PlanLimitReached.
     """
     if by is not None and not may_manage(by.role, role):
         raise OwnersOnly()
     email = clean_email(email)
     if User.objects.by_email(email) is not None:
         raise EmailTaken()
+    room.room_look(inviting=email)
     secret = new_secret()
     invitation = Invitation(
         email=email,
@@ -66,7 +68,7 @@ def invitation_find(secret: str) -> Invitation:
 
 
 def invitation_accept(*, secret: str, name: str, password: str) -> User:
-    """Make the invited person a member, once. Raises InvitationUnusable, InvalidField and EmailTaken."""
+    """Make the invited person a member, once. Raises InvitationUnusable, InvalidField, EmailTaken and PlanLimitReached."""
     invitation = invitation_find(secret)
     user = User(email=invitation.email, name=clean_name(name), role=invitation.role)
     clean_password(password, user)
@@ -79,6 +81,7 @@ def invitation_accept(*, secret: str, name: str, password: str) -> User:
         ).update(accepted_at=now)
         if not taken:
             raise InvitationUnusable()
+        room.room_take()
         try:
             with transaction.atomic():
                 user.save(force_insert=True)

@@ -13,6 +13,7 @@ from accounts import events
 from accounts.errors import EmailTaken, LastOwner, OwnersOnly
 from accounts.models import ApiToken, User
 from accounts.roles import Role, may_manage
+from accounts.services import room
 from accounts.validation import clean_email, clean_name, clean_password
 from activity import outbox
 
@@ -24,7 +25,7 @@ def member_create(
 ) -> User:
     """A new member. Without a password they choose one by the link of "Forgot your password?".
 
-    `by` is the acting member, None for the system itself. Raises InvalidField, EmailTaken and OwnersOnly.
+    `by` is the acting member, None for the system itself. Raises InvalidField, EmailTaken, OwnersOnly and PlanLimitReached.
     """
     _check_may_manage(by, role)
     email, name = clean_email(email), clean_name(name)
@@ -33,6 +34,7 @@ def member_create(
         clean_password(password, user)
     user.password = make_password(password)
     with transaction.atomic():
+        room.room_take()
         _insert(user)
         outbox.record(events.MemberCreated.of(user, email=user.email, role=user.role))
     return user

@@ -18,6 +18,7 @@ from accounts.imports import waiting
 from activity.jobs import uploads
 from activity.jobs.errors import ParametersInvalid, UploadRefused
 from activity.jobs.services import job_start
+from tenants.errors import PlanLimitReached
 
 
 @read_access("members.write")
@@ -31,7 +32,7 @@ def members_import_upload(request: MemberRequest) -> HttpResponse:
     """Keep a file, and go on to what is in it."""
     try:
         kept = waiting.waiting_keep(by=request.user, upload=uploads.receive(request))
-    except UploadRefused as refusal:
+    except (UploadRefused, PlanLimitReached) as refusal:
         return _choose(request, refusal=refusal.message, status=refusal.status)
     return redirect("members_import_columns", kept.pk)
 
@@ -56,7 +57,7 @@ def members_import_start(request: MemberRequest, waiting_id: UUID) -> HttpRespon
                 dry_run=form.cleaned_data["dry_run"],
             )
             return redirect("job_detail", job.pk)
-        except InvalidField as refusal:
+        except (InvalidField, PlanLimitReached) as refusal:
             return _columns(request, waiting_id, form, refusal=refusal.message)
         except NotFound:
             return _gone(request)
@@ -79,7 +80,7 @@ def members_export(request: MemberRequest) -> HttpResponse:
         return redirect("member_list")
     try:
         job = job_start(kind=exports.KIND, params=params)
-    except ParametersInvalid as refusal:
+    except (ParametersInvalid, PlanLimitReached) as refusal:
         messages.error(request, refusal.message)
         return redirect("member_list")
     return redirect("job_detail", job.pk)

@@ -25,7 +25,14 @@ class EraseParams(BaseModel):
     subjects: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]] = Field(min_length=1, max_length=50)
 
 
-@job_kind(KIND, title="Erasure of a person", verb="activity.erase", params=EraseParams, counts=("events",))
+@job_kind(
+    KIND,
+    title="Erasure of a person",
+    verb="activity.erase",
+    params=EraseParams,
+    counts=("events",),
+    is_always_started=True,
+)
 def activity_erase(run: Run, params: EraseParams) -> None:
     """Each part bears being done again. While MongoDB is away, or an older job still runs, it goes back and waits."""
     subject_keys.destroy(current(), params.subjects, by=f"{run.job.actor['type']}:{run.job.actor['id']}")

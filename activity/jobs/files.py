@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 
 from activity.jobs.models import Job
+from tenants import plan_limits
 
 log = structlog.get_logger(__name__)
 
@@ -19,18 +21,28 @@ def save_input(job_id: UUID, file: IO[bytes]) -> str:
     return default_storage.save(f"jobs/{job_id}/input", File(file))
 
 
+def size_of(file: IO[bytes]) -> int:
+    """How many bytes a file has from where it stands to its end."""
+    start = file.tell()
+    size = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
+    return size
+
+
 def open_input(job: Job) -> File[Any]:
     """The upload that the job works on."""
     return default_storage.open(job.input_file, "rb")
 
 
 def save_result(job: Job, file: File[Any]) -> str:
-    """Keep what an attempt made; returns its name in storage."""
+    """Keep what an attempt made; returns its name in storage. Raises PlanLimitReached."""
+    plan_limits.check_storage(file.size)
     return default_storage.save(f"jobs/{job.pk}/result-{job.attempt}", file)
 
 
 def save_part(job: Job, number: int, file: IO[bytes]) -> str:
-    """Keep a part of what the job makes, until the job has ended; returns its name in storage."""
+    """Keep a part of what the job makes, until the job has ended; returns its name in storage. Raises PlanLimitReached."""
+    plan_limits.check_storage(size_of(file))
     return default_storage.save(f"jobs/{job.pk}/part-{job.attempt}-{number}", File(file))
 
 

@@ -15,8 +15,8 @@ from psycopg.pq import TransactionStatus
 from activity.jobs import lease, shutdown, slots
 from activity.jobs.errors import Cancelled, HandedBack, LeaseLost, Stopped, TimeLimitReached
 from activity.jobs.run import Run
-from tenants import context
-from tenants.refs import Ref
+from tenants import context, usage
+from tenants.refs import Ref, TenantRef
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="job-heartbeat", daemon=True)
         # The connection that the kind's own statements use, so that a long one can be interrupted.
         self._worked_on: Any = None
+        self._counted_at = time.monotonic()
 
     def __enter__(self) -> Self:
         connection.ensure_connection()
@@ -47,11 +48,20 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._count()
+
+    def _count(self) -> None:
+        """Count the seconds since the last time, so that those of an attempt whose worker is killed are known but for the last."""
+        now = time.monotonic()
+        if isinstance(self.ref, TenantRef):
+            usage.count(self.ref, job_seconds=now - self._counted_at)
+        self._counted_at = now
 
     def _beat(self) -> None:
         began_at = held_at = renewed_at = time.monotonic()
         while not self._ended.wait(LOOK_EVERY):
             slots.stamp()
+            self._count()
             now = time.monotonic()
             try:
                 if shutdown.is_asked_for():

@@ -42,6 +42,7 @@ class Kind:
     `upload_at`: it works on a file, which is sent to this address of its own and not to POST /jobs. `has_report`: it may leave problems
     by row and column. `counts`: the names of what it counts, in the order in which people read them. `time_limit`: seconds after which an
     attempt is stopped and the job fails; None is settings.JOB_TIME_LIMIT.
+    `is_always_started`: also when the plan's seconds of the day are used up.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Kind:
     has_report: bool = False
     counts: tuple[str, ...] = ()
     time_limit: float | None = None
+    is_always_started: bool = False
 
     def parse(self, params: Mapping[str, Any]) -> BaseModel:
         """The parameters with their types. Raises ParametersInvalid."""
@@ -83,11 +85,14 @@ def job_kind(
     has_report: bool = False,
     counts: tuple[str, ...] = (),
     time_limit: float | None = None,
+    is_always_started: bool = False,
 ) -> Callable[[RunKind[P]], RunKind[P]]:
     """Register the decorated function as what runs a kind of job. `title` is what people read."""
 
     def register(run: RunKind[P]) -> RunKind[P]:
-        _kinds[name] = Kind(name, title, verb, params, run, upload_at, has_report, counts, time_limit)
+        _kinds[name] = Kind(
+            name, title, verb, params, run, upload_at, has_report, counts, time_limit, is_always_started
+        )
         return run
 
     return register

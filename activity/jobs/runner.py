@@ -23,7 +23,7 @@ from activity.jobs.models import Job, JobLine
 from activity.jobs.run import Run
 from tenants import context, directory, metrics
 from tenants.db.handler import release_unless_active
-from tenants.errors import TenantNotFound
+from tenants.errors import PlanLimitReached, TenantNotFound
 from tenants.refs import CONTROL, Ref
 
 log = structlog.get_logger(__name__)
@@ -128,7 +128,10 @@ def _work(job: Job) -> Job.State | None:
         return _end(job, Job.State.SUCCEEDED, result=run.result)
     except Stopped as reason:
         return _stopped(job, run, reason)
-    except JobError as error:  # the kind's own word, or parameters that this release no longer takes
+    except (
+        JobError,
+        PlanLimitReached,
+    ) as error:  # the kind's own word, or parameters that this release no longer takes
         return _end_unless_stopped(job, run, error.message)
     except _AWAY as error:
         return _later(job, run, error)

@@ -15,10 +15,10 @@ from django.db.models.functions import Now
 from activity.context import circumstances
 from activity.jobs import events, files, followers, lease, lines, summaries
 from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, KindUnknown, UniqueTaken, UploadGone
-from activity.jobs.kinds import kind_of
+from activity.jobs.kinds import Kind, find_kind, kind_of
 from activity.jobs.models import Job
 from activity.outbox import record
-from tenants import context, hints
+from tenants import context, hints, plan_limits
 from tenants.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ def job_start(
     Whoever the recording context names is its actor. With an `idempotency_key` that a job here has already, that job is returned.
     While a job of this kind with the key `unique` isn't finished, that one is returned. It runs when the job `after` has succeeded, and is
     cancelled when that one fails or is cancelled. Among the jobs of its tenant those of a higher `priority` (LOWEST to HIGHEST) come first.
-    Raises KindUnknown, ParametersInvalid, and django.db.DatabaseError.
+    Raises KindUnknown, ParametersInvalid, PlanLimitReached, and django.db.DatabaseError.
     """
     if not LOWEST <= priority <= HIGHEST:
         raise ValueError(f"priority must be from {LOWEST} to {HIGHEST}, not {priority}.")
@@ -66,6 +66,7 @@ def job_start(
             return former
     if unique is not None and (unfinished := _unfinished(kind, unique)) is not None:
         return unfinished
+    _check_plan(found, upload)
     ref, around = context.current(), circumstances()
     job_id = new_id()
     summaries.announce(ref, job_id, kind, priority=priority)
@@ -93,6 +94,13 @@ def job_start(
         summaries.remove(job_id)
         return other
     return Job.objects.get(pk=job_id)
+
+
+def _check_plan(kind: Kind | None, upload: Input | None = None) -> None:
+    if kind is None or not kind.is_always_started:
+        plan_limits.check_job_seconds()
+    if upload is not None:
+        plan_limits.check_storage(files.size_of(upload.file))
 
 
 def _insert(job: Job) -> Job | None:
@@ -160,9 +168,10 @@ def _cancelled(job: Job) -> None:
 def job_retry(*, job: Job) -> Job:
     """Have a failed job tried again, from its last checkpoint, in the name of whoever the recording context names.
 
-    It runs with the rights of whoever started it. Raises JobNotFound, JobNotFailed, UploadGone, UniqueTaken, and
-    django.db.DatabaseError.
+    It runs with the rights of whoever started it. Raises JobNotFound, JobNotFailed, UploadGone, UniqueTaken, PlanLimitReached,
+    and django.db.DatabaseError.
     """
+    _check_plan(find_kind(job.kind))
     ref = context.current()
     with transaction.atomic():
         job = _held(job)

@@ -15,6 +15,7 @@ from activity.jobs.errors import JobFinished, JobNotFailed, JobNotFound, Paramet
 from activity.jobs.kinds import all_kinds, find_kind, verb_of
 from activity.jobs.log_export import EXPORT, EXPORT_PARAMS
 from activity.jobs.models import Job
+from tenants.errors import PlanLimitReached
 from tenants.pages import BadCursor
 
 
@@ -82,6 +83,8 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
         services.job_retry(job=job)
     except (JobNotFailed, JobNotFound, UniqueTaken, UploadGone) as refusal:
         messages.info(request, refusal.message)
+    except PlanLimitReached as refusal:
+        messages.error(request, refusal.message)
     return redirect("job_detail", job_id)
 
 
@@ -92,7 +95,7 @@ def activity_export(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied(f"This needs the permission {verb_of(EXPORT)}.")
     try:
         job = services.job_start(kind=EXPORT, params=params)
-    except ParametersInvalid as refusal:
+    except (ParametersInvalid, PlanLimitReached) as refusal:
         messages.error(request, refusal.message)
         return redirect("activity")
     return redirect("job_detail", job.pk)

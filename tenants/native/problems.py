@@ -29,12 +29,14 @@ class Problem:
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Any = None
+    members: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The members of RFC 9457, and ours."""
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
-        return {**body, "request_id": request_id, **({} if self.errors is None else {"errors": self.errors})}
+        errors = {} if self.errors is None else {"errors": self.errors}
+        return {**body, "request_id": request_id, **self.members, **errors}
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -43,7 +45,11 @@ def problem_of(error: Exception) -> Problem | None:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
         retry_after = getattr(error, "retry_after", None) or (1 if error.status == 503 else None)
         return Problem(
-            error.status, error.message, {**headers, **_retry_after(retry_after)}, getattr(error, "errors", None)
+            error.status,
+            error.message,
+            {**headers, **_retry_after(retry_after)},
+            getattr(error, "errors", None),
+            getattr(error, "members", {}),
         )
     # A database, or the way to it, is away or full: the same request may be sent again.
     if isinstance(error, OperationalError | InterfaceError | PsycopgOperationalError):

@@ -20,7 +20,7 @@ from django.http.request import split_domain_port
 from django.utils.module_loading import import_string
 from structlog.contextvars import bound_contextvars
 
-from tenants import directory
+from tenants import directory, usage
 from tenants.context import use_tenant
 from tenants.errors import TenantNotFound
 from tenants.middleware import is_control_host
@@ -91,6 +91,7 @@ def tenant_route(handler: Handler, *, takes_sessions: bool = False) -> Applicati
                     caller = await import_string(settings.TENANTS_NATIVE_SESSIONS)(session)
                 if caller is None:
                     raise NotNative
+                usage.take_request()
                 answer = await handler(NativeRequest(scope, ref, caller, scope.get("path_params", {})))
                 await answer.send(scope, send)
 

@@ -258,6 +258,7 @@ SIGNED_IN: dict[str, Scene] = {
     "webhooks-none": on_tenant("/webhooks"),
     "webhook": webhook,
     "webhooks": on_tenant("/webhooks"),
+    "usage": on_tenant("/usage"),
     "settings": on_tenant("/settings"),
     "menu": user_menu,
     "outbox": on_tenant("/outbox"),
@@ -275,6 +276,7 @@ OPERATOR: dict[str, Scene] = {
     "admin-pools": on_control("/admin/pools/"),
     "admin-turns": on_control("/admin/tenants/jobturn/"),
     "admin-schedules": on_control("/admin/tenants/jobschedule/"),
+    "admin-usage": on_control("/admin/tenants/usageday/"),
     "admin-workers": on_control("/admin/workers/"),
     "admin-activity": on_control("/admin/activity/loggedevent/?tenant=acme"),
 }

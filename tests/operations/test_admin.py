@@ -28,6 +28,8 @@ PAGES = [
     "/admin/tenants/jobsummary/",
     "/admin/tenants/jobturn/",
     "/admin/tenants/jobschedule/",
+    "/admin/tenants/usageday/",
+    "/admin/tenants/usageday/?q=acm&tenant__plan__exact=free",
     "/admin/tenants/jobpause/",
     "/admin/tenants/jobpause/add/",
     "/admin/tenants/domain/add/",

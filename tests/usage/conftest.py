@@ -1,0 +1,57 @@
+"""Usage of acme, counted anew in each test; and tenants in which commits are commits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tenants import usage
+from tenants.context import use_control
+from tenants.models import UsageDay
+from tenants.refs import TenantRef
+from tests.accounts.conftest import (  # noqa: F401  fixtures
+    admin,
+    api,
+    fresh_limits,
+    member,
+    operator,
+    owner,
+    quick_passwords,
+    viewer,
+)
+from tests.accounts.pages.conftest import anonymous, signed_in  # noqa: F401  fixtures
+from tests.activity.conftest import lasting_tenant  # noqa: F401  fixture
+from tests.jobs.conftest import no_files_left  # noqa: F401  fixture
+from tests.jobs.kinds import kinds  # noqa: F401  fixture
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> Iterator[None]:
+    """Whatever other tests of this process have counted isn't this one's."""
+    usage.forget()
+    yield
+    usage.forget()
+
+
+@pytest.fixture
+def limit(settings: Any) -> Any:
+    """`limit(members=3)`: what the plan of the cast, free, has of a meter."""
+
+    def set_limits(**limits: int) -> None:
+        settings.PLAN_LIMITS = {meter: {"free": number} for meter, number in limits.items()}
+
+    return set_limits
+
+
+def day_of(ref: TenantRef) -> UsageDay | None:
+    """What control has of a tenant's today."""
+    with use_control():
+        return UsageDay.objects.filter(tenant_id=ref.id, day=usage.today()).first()
+
+
+def control_url() -> str:
+    """The control database of this test run."""
+    return os.environ["CONTROL_DATABASE_URL"]
