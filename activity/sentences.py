@@ -40,6 +40,7 @@ SENTENCES: Final = {
     "schedule.changed": "{actor} changed the schedule {target}{changes}",
     "schedule.deleted": "{actor} deleted the schedule {target}",
     "schedule.paused": "{actor} paused the schedule {target}",
+    "schedule.skipped": "The schedule {target} was left out once, since the plan has no more of what it needs",
     "schedule.resumed": "{actor} resumed the schedule {target}",
     "job.started": "{actor} started the job {kind}",
     "job.succeeded": "The job {kind} succeeded",

@@ -131,7 +131,9 @@ def _room(run: Run, params: ImportParams) -> batches.Room | None:
 
 def _take(run: Run, batch: Batch, params: ImportParams) -> None:
     after = int(run.saved.get("row", 0))
-    taken = batches.take(run.job.pk, batch.good, after=after, mode=params.mode, dry_run=params.dry_run, room=_room(run, params))
+    taken = batches.take(
+        run.job.pk, batch.good, after=after, mode=params.mode, dry_run=params.dry_run, room=_room(run, params)
+    )
     for refused in taken.refused:
         run.problem(*refused)
     run.counts.update(

@@ -24,6 +24,7 @@ from activity.schedules import due, events, selectors, services
 from activity.schedules.errors import CannotRun
 from activity.schedules.models import Schedule
 from tenants import time_zones
+from tenants.errors import PlanLimitReached
 from tenants.refs import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,10 @@ def _dispatch(schedule_id: UUID, tenant_zone: str) -> bool:
             return _pause(schedule, f"The time zone {schedule.planned_in} is no longer known.")
         except CannotRun as reason:
             return _pause(schedule, reason.message)
-        job = _start(schedule, key)
+        try:
+            job = _start(schedule, key)
+        except PlanLimitReached as refusal:
+            return _skip(schedule, refusal.message)
         is_started = bool(job.idempotency_key == key)
         if is_started:
             schedule.last_job_id, schedule.last_at = job.pk, schedule.now
@@ -82,6 +86,14 @@ def _start(schedule: Schedule, key: str) -> Job:
             idempotency_key=key,
             unique=schedule.unique_key,
         )
+
+
+def _skip(schedule: Schedule, reason: str) -> bool:
+    """This time is left out: waiting for the next day would have the tenant looked after all the while."""
+    schedule.save()
+    record(events.ScheduleSkipped.of(schedule, reason=reason))
+    log.info("schedule_skipped", schedule=str(schedule.pk), reason=reason)
+    return False
 
 
 def _pause(schedule: Schedule, reason: str) -> bool:

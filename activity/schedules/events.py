@@ -46,6 +46,14 @@ class SchedulePaused(ScheduleEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduleSkipped(ScheduleEvent):
+    """Its time came and nothing was started, since the organisation's plan has no more of what jobs need."""
+
+    action: ClassVar[str] = "schedule.skipped"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduleResumed(ScheduleEvent):
     """`taken_over`: it runs from now on with the rights of whoever resumed it."""
 

@@ -20,6 +20,7 @@ from activity.schedules.forms import ScheduleForm, what_of
 from activity.schedules.models import Schedule
 from tenants import time_zones
 from tenants.context import current_tenant
+from tenants.errors import PlanLimitReached
 
 
 def schedule_list(request: HttpRequest) -> HttpResponse:
@@ -72,7 +73,7 @@ def schedule_run(request: HttpRequest, schedule_id: UUID) -> HttpResponse:
     schedule = _to_change(request, schedule_id)
     try:
         job = services.schedule_run(schedule=schedule)
-    except (JobError, ScheduleError) as refusal:
+    except (JobError, ScheduleError, PlanLimitReached) as refusal:
         messages.error(request, refusal.message)
         return redirect("schedule_list")
     return redirect("job_detail", job.pk)

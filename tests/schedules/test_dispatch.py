@@ -103,6 +103,25 @@ def test_a_run_that_is_not_finished_is_not_doubled(tenant: TenantRef, owner: Use
     assert len(jobs()) == 2
 
 
+def test_a_time_at_which_the_plan_allows_no_job_is_left_out(
+    tenant: TenantRef, owner: User, kind: str, settings: Any
+) -> None:
+    schedule = make(owner, kind=kind)
+    planned = schedule.next_at
+    settings.PLAN_LIMITS = {"job_seconds": {"free": 0}}
+    make_due()
+    assert dispatched(tenant) == 0
+    schedule.refresh_from_db()
+    assert (schedule.next_at, schedule.last_job_id, schedule.is_paused, jobs()) == (planned, None, False, [])
+    skipped = events_of(tenant, "schedule.skipped")
+    assert [event["data"]["reason"].split(",")[0] for event in skipped] == [
+        "The plan free has 0 seconds a day for jobs"
+    ]
+    settings.PLAN_LIMITS = {}
+    make_due()
+    assert dispatched(tenant) == 1
+
+
 def test_one_that_fails_keeps_no_other_from_its_time(
     tenant: TenantRef, owner: User, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
