@@ -30,7 +30,7 @@ from tests.accounts.conftest import (  # noqa: F401  fixtures
     viewer,
 )
 from tests.accounts.pages.conftest import SignedIn, anonymous, signed_in  # noqa: F401  fixtures
-from tests.activity.conftest import empty_logs, lasting_tenant  # noqa: F401  fixtures
+from tests.activity.conftest import lasting_tenant  # noqa: F401  fixture
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
 
 DAILY = {"every": "day", "at": "07:00"}
