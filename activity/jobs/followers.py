@@ -21,10 +21,12 @@ from tenants import context
 LOOK_AGAIN: Final = timedelta(seconds=30)
 
 
-def settle_all(former: Job) -> None:
-    """Let the followers of a job that has ended wait for their turns, or cancel them, and theirs."""
-    for follower in _followers(former):
-        settle(follower)
+def settle_all(former: Job, *, most: int | None = None) -> None:
+    """Let the followers of a job that has ended wait for their turns, or cancel them, and theirs.
+
+    `most`: how many at once, for who can't wait; the sweep finds the others within LOOK_AGAIN.
+    """
+    _settle(_followers(former)[::-1], most)
 
 
 def must_wait(job: Job) -> bool:
@@ -34,9 +36,14 @@ def must_wait(job: Job) -> bool:
 
 def settle(job: Job) -> None:
     """Let a queued job wait for its turn, or for what it comes after; or cancel it, and those that come after it."""
-    unsettled = [job]
-    while unsettled:  # not one within the other: a chain may be as long as somebody likes
-        job = unsettled.pop()
+    _settle([job], None)
+
+
+def _settle(unsettled: list[Job], most: int | None) -> None:
+    """The last one first, and its followers before the others. Not one within the other: a chain may be as long as somebody likes."""
+    count = 0
+    while unsettled and (most is None or count < most):
+        job, count = unsettled.pop(), count + 1
         if _is_cancelled(job):
             unsettled += _followers(job)[::-1]
 

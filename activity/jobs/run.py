@@ -23,6 +23,7 @@ from tenants.errors import TenantNotFound
 from tenants.refs import TenantRef
 
 REPORT_EVERY: Final = 0.5  # seconds between two notes of progress made outside of steps
+MOST_PROBLEMS: Final = 100_000  # lines of a job's report: a file of 100 MB may have fifty million bad rows
 
 
 class Run:
@@ -40,6 +41,7 @@ class Run:
         self.saved: dict[str, Any] = dict(job.checkpoint)
         self.result: tuple[str, str] = ("", "")
         self._problems: list[JobProblem] = []
+        self._problems_kept: int | None = None  # nobody has counted them yet
         self._lines: list[lines.Line] = []
         self._is_in_step = False
         self._pace = Pace(job.done)
@@ -71,11 +73,12 @@ class Run:
             with transaction.atomic():
                 self._let_go_when_stopped()
                 yield
-                JobProblem.objects.bulk_create(self._problems, batch_size=1000)
+                self._keep_problems()
                 lines.write(self.job.pk, self._lines)
                 self._checkpoint()
         except BaseException:
             self.done, self.total, self.counts, self.saved = before
+            self._problems_kept = None
             raise
         finally:
             self._problems, self._lines, self._is_in_step = [], [], False
@@ -88,7 +91,10 @@ class Run:
             self._checkpoint()
 
     def problem(self, row: int, column: str, value: str, reason: str) -> None:
-        """Put a line into the job's report, with the step that is open or with the next one: what of the input wasn't taken, and why."""
+        """Put a line into the job's report, with the step that is open or with the next one: what of the input wasn't taken, and why.
+
+        The report ends after MOST_PROBLEMS lines, and says so.
+        """
         self._problems.append(JobProblem.of(self.job.pk, row, column, value, reason))
 
     def note(self, sentence: str, *, level: str = "info") -> None:
@@ -103,6 +109,21 @@ class Run:
             self.check()
             self._check_route()
             lease.note(self.job, line)
+
+    def _keep_problems(self) -> None:
+        """As far as the report has room for them; a last line says that it ends."""
+        if not self._problems:
+            return
+        if self._problems_kept is None:
+            self._problems_kept = JobProblem.objects.filter(job_id=self.job.pk).count()
+        room = MOST_PROBLEMS - self._problems_kept
+        kept = self._problems[: max(0, room)]
+        if 0 <= room < len(self._problems):
+            end = f"The report ends here, with {MOST_PROBLEMS:,} lines. Mend these rows and send the file again."
+            last = max(problem.row for problem in self._problems)
+            kept.append(JobProblem.of(self.job.pk, last, "", "", end))
+        JobProblem.objects.bulk_create(kept, batch_size=1000)
+        self._problems_kept += len(kept)
 
     def _checkpoint(self) -> None:
         rate = self._pace.rate(self.done)

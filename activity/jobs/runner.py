@@ -128,10 +128,8 @@ def _work(job: Job) -> Job.State | None:
         return _end(job, Job.State.SUCCEEDED, result=run.result)
     except Stopped as reason:
         return _stopped(job, run, reason)
-    except (
-        JobError,
-        PlanLimitReached,
-    ) as error:  # the kind's own word, or parameters that this release no longer takes
+    # The kind's own word, parameters that this release no longer takes, or what the plan has no more of.
+    except (JobError, PlanLimitReached) as error:
         return _end_unless_stopped(job, run, error.message)
     except _AWAY as error:
         return _later(job, run, error)

@@ -27,6 +27,7 @@ TURNS: Final = "jobs.turns"  # the task's name
 LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500
+SETTLED_AT_ONCE: Final = 100  # followers of a job that somebody cancels, in their request
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def job_cancel(*, job: Job) -> Job:
 def _cancelled(job: Job) -> None:
     summaries.tell(job)
     files.delete(job.input_file)
-    followers.settle_all(job)
+    followers.settle_all(job, most=SETTLED_AT_ONCE)
 
 
 def job_retry(*, job: Job) -> Job:

@@ -54,6 +54,16 @@ def on_tenant(path: str) -> Scene:
     return lambda page, stage: _go(page, stage.tenant + path)
 
 
+def measured_usage(page: Page, stage: Stage) -> None:
+    """The usage, once it was measured for the first time, which a minute after the system's start has happened."""
+    for _ in range(90):
+        _go(page, f"{stage.tenant}/usage")
+        if not page.get_by_text("Nothing was measured yet").count():
+            return
+        page.wait_for_timeout(1_000)
+    raise AssertionError("the usage isn't measured")
+
+
 def refused_sign_up(page: Page, stage: Stage) -> None:
     """The sign-up form with its errors."""
     _go(page, f"{stage.control}/signup")
@@ -258,7 +268,7 @@ SIGNED_IN: dict[str, Scene] = {
     "webhooks-none": on_tenant("/webhooks"),
     "webhook": webhook,
     "webhooks": on_tenant("/webhooks"),
-    "usage": on_tenant("/usage"),
+    "usage": measured_usage,
     "settings": on_tenant("/settings"),
     "menu": user_menu,
     "outbox": on_tenant("/outbox"),

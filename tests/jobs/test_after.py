@@ -12,7 +12,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from accounts.models import User
-from activity.jobs import followers, lease
+from activity.jobs import followers, lease, services
 from activity.jobs.errors import JobFailed
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job
@@ -104,6 +104,21 @@ def test_a_chain_of_any_length_is_cancelled(tenant: TenantRef, good: str) -> Non
     assert not Job.objects.filter(state="queued").exists()
 
 
+def test_whoever_cancels_waits_for_a_part_of_many_followers_and_the_sweep_finds_the_others(
+    tenant: TenantRef, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "SETTLED_AT_ONCE", 3)
+    first = before = job_start(kind=good)
+    for _ in range(5):
+        before = job_start(kind=good, after=before)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        job_cancel(job=first)
+    assert Job.objects.filter(state="cancelled").count() == 4
+    (next_one, _last) = Job.objects.filter(state="queued").order_by("created_at", "id")
+    assert run_job(next_one.pk) is None  # as its turn comes, once it is due
+    assert not Job.objects.filter(state="queued").exists()
+
+
 def test_one_that_waits_is_cancelled_by_itself(tenant: TenantRef, good: str) -> None:
     first = job_start(kind=good)
     second = job_start(kind=good, after=first)
@@ -118,7 +133,7 @@ def test_what_a_kill_left_unsettled_is_found_by_the_sweep(
     first = job_start(kind=good if outcome == "succeeded" else bad)
     second = job_start(kind=good, after=first)
     with monkeypatch.context() as killed:  # between the end of the first and what follows from it
-        killed.setattr(followers, "settle_all", lambda former: None)
+        killed.setattr(followers, "settle_all", lambda former, **_: None)
         if outcome == "cancelled":
             with TestCase.captureOnCommitCallbacks(execute=True):
                 job_cancel(job=first)

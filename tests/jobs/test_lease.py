@@ -149,6 +149,29 @@ def test_a_step_of_who_has_it_commits_with_its_progress(job: Job) -> None:
     assert Run(now).saved == {"next": 7}  # from where a next attempt goes on
 
 
+def test_a_report_ends_and_says_so(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activity.jobs.run.MOST_PROBLEMS", 5)
+    attempt = Run(claimed(job))
+
+    def refuse(*rows: int) -> None:
+        for row in rows:
+            attempt.problem(row, "email", "x", "bad")
+
+    with attempt.step():
+        refuse(2, 3)
+    with pytest.raises(ZeroDivisionError), attempt.step():
+        refuse(4, 5, 6, 7)
+        raise ZeroDivisionError
+    attempt = Run(Job.objects.get(pk=job.pk))  # the next attempt counts what is there
+    with attempt.step():
+        refuse(4, 6, 5, 7)
+    with attempt.step():
+        refuse(8)
+    report = JobProblem.objects.filter(job=job).order_by("row", "id").values_list("row", "reason")
+    assert [row for row, _ in report] == [2, 3, 4, 5, 6, 7]
+    assert report[5][1] == "The report ends here, with 5 lines. Mend these rows and send the file again."
+
+
 def test_a_step_that_fails_keeps_nothing_and_the_next_begins_where_it_did(job: Job) -> None:
     run = Run(claimed(job))
     with pytest.raises(ZeroDivisionError), run.step():
