@@ -44,7 +44,7 @@ check: $(STAMP) ## Lint, format, types, layers, migrations, `check --deploy`
 
 lock: $(STAMP) ## Resolve requirements.txt and requirements-dev.txt again (ARGS=--upgrade for newer releases)
 	@$(UV_COMPILE) -o requirements.txt $(ARGS)
-	@$(UV_COMPILE) --extra dev -o requirements-dev.txt $(ARGS)
+	@$(UV_COMPILE) --extra parquet --extra dev -o requirements-dev.txt $(ARGS)
 
 screenshots: $(STAMP) ## Take the pictures in docs/screenshots again (needs Chromium)
 	@$(PY) -m pytest tests/browser -m screenshots $(ARGS)

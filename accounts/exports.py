@@ -1,6 +1,6 @@
 """Members as rows of CSV or NDJSON, made by Postgres itself: for the download that is streamed, and for the job that leaves a file.
 
-A job also writes XLSX, from the rows of NDJSON.
+A job also writes XLSX and Parquet, from the rows of NDJSON.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import orjson
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, StreamingHttpResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from accounts import selectors
 from accounts.models import User
+from activity.jobs import parquet_files
 from activity.jobs.downloads import CONTENT_TYPES
+from activity.jobs.parquet_files import FieldType, ParquetFile
 from activity.jobs.replica import reading_from_replica
 from activity.jobs.run import Run
 from activity.jobs.workbook import Workbook
@@ -25,7 +28,7 @@ from tenants.db.copying import copy_blocks, copy_rows
 from tenants.streaming import streamed
 
 Format = Literal["csv", "ndjson"]
-FileFormat = Literal["csv", "ndjson", "xlsx"]
+FileFormat = Literal["csv", "ndjson", "xlsx", "parquet"]
 RoleName = Literal["owner", "admin", "member", "viewer", ""]
 
 KIND: Final = "members.export"
@@ -33,6 +36,9 @@ KIND: Final = "members.export"
 _COLUMNS: Final = ("id", "email", "name", "role", "is_active", "created_at", "last_login")
 # What a file names them.
 COLUMNS: Final = (*_COLUMNS[:-1], "last_login_at")
+_TYPES: Final[dict[str, FieldType]] = {"is_active": "truth", "created_at": "moment", "last_login_at": "moment"}
+NO_PARQUET: Final = "Parquet isn't installed on this server (pyarrow). Use csv, ndjson or xlsx."
+FORMATS: Final[dict[FileFormat, str]] = {"csv": "CSV", "xlsx": "Excel", "ndjson": "NDJSON", "parquet": "Parquet"}
 _MOMENT: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 _CSV: Final = f"""
@@ -64,6 +70,18 @@ class ExportParams(BaseModel):
     format: FileFormat = "csv"
     q: str = Field("", max_length=200)
     role: RoleName = ""
+
+    @field_validator("format")
+    @classmethod
+    def _is_installed(cls, value: FileFormat) -> FileFormat:
+        if value not in file_formats():
+            raise PydanticCustomError("not_installed", NO_PARQUET)
+        return value
+
+
+def file_formats() -> dict[FileFormat, str]:
+    """The formats of files that a job can write here, and what people call them."""
+    return {name: title for name, title in FORMATS.items() if name != "parquet" or parquet_files.is_installed()}
 
 
 def statement(
@@ -105,6 +123,8 @@ def members_export(run: Run, params: ExportParams) -> None:
         run.done, run.total = 0, selectors.members(q=params.q, role=params.role).count()
         if params.format == "xlsx":
             _write_workbook(run, file, member_rows("ndjson", q=params.q, role=params.role))
+        elif params.format == "parquet":
+            _write_parquet(run, file, member_blocks("ndjson", q=params.q, role=params.role))
         else:
             run.done = -1 if params.format == "csv" else 0  # the header isn't a member
             for block, count in member_blocks(params.format, q=params.q, role=params.role):
@@ -123,3 +143,11 @@ def _write_workbook(run: Run, file: IO[bytes], lines: Iterator[bytes]) -> None:
             run.done += 1
             if run.done % 1000 == 0:
                 run.report()
+
+
+def _write_parquet(run: Run, file: IO[bytes], blocks: Iterator[tuple[bytes, int]]) -> None:
+    with ParquetFile(file, {name: _TYPES.get(name, "text") for name in COLUMNS}) as made:
+        for block, count in blocks:
+            made.write(block)
+            run.done += count
+            run.report()

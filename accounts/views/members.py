@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
-from accounts import selectors
+from accounts import exports, selectors
 from accounts.access import MemberRequest, read_access, write_access
 from accounts.errors import AccountsError, NotFound
 from accounts.forms import InvitationForm, MemberForm, RoleForm
@@ -158,7 +158,13 @@ def _member_facts(request: MemberRequest, q: str) -> dict[str, Any]:
         page = selectors.member_page(q=q, cursor=request.GET.get("cursor"))
     except BadCursor:
         page = selectors.member_page(q=q)
-    return {"q": q, "members": page.items, "next": page.next, "assignable": _assignable(request.user)}
+    return {
+        "q": q,
+        "members": page.items,
+        "next": page.next,
+        "assignable": _assignable(request.user),
+        "export_formats": exports.file_formats(),
+    }
 
 
 def _invitation_facts(request: MemberRequest, form: InvitationForm) -> dict[str, Any]:

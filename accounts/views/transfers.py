@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
 from uuid import UUID
 
 from django.conf import settings
@@ -75,8 +74,8 @@ def members_import_remove(request: MemberRequest, waiting_id: UUID) -> HttpRespo
 def members_export(request: MemberRequest) -> HttpResponse:
     """Start an export; the filter of the list goes along."""
     params = {"format": request.POST.get("format", "csv"), "q": request.POST.get("q", "").strip()[:200]}
-    if params["format"] not in get_args(exports.FileFormat):
-        messages.error(request, "Choose CSV, NDJSON or XLSX.")
+    if params["format"] not in (formats := exports.file_formats()):
+        messages.error(request, f"Choose one of the formats: {', '.join(formats.values())}.")
         return redirect("member_list")
     try:
         job = job_start(kind=exports.KIND, params=params)

@@ -21,6 +21,7 @@ CONTENT_TYPES: Final = {
     ".ndjson": "application/x-ndjson",
     ".json": "application/json",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".parquet": "application/vnd.apache.parquet",
     ".zip": "application/zip",
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 
 from django import forms
 
+from activity.jobs.errors import ParametersInvalid
 from activity.jobs.kinds import Kind, all_kinds, find_kind
 from activity.jobs.tables import FORMATS
 from activity.schedules.errors import ScheduleError, ScheduleInvalid
@@ -15,6 +16,7 @@ from activity.schedules.models import Schedule
 from activity.schedules.recurrence import FIELDS, WEEKDAYS, Every
 from tenants import time_zones
 
+TITLES: Final = {**{str(name): title for name, title in FORMATS.items()}, "parquet": "Parquet"}
 EVERY_CHOICES: Final = [(Every.HOUR, "Hour"), (Every.DAY, "Day"), (Every.WEEK, "Week"), (Every.MONTH, "Month")]
 
 
@@ -143,8 +145,19 @@ def _is_simple(kind: Kind) -> bool:
 
 def _formats(kind: Kind | None) -> tuple[str, ...]:
     field = None if kind is None else kind.params.model_fields.get("format")
-    return () if field is None else tuple(get_args(field.annotation))
+    if kind is None or field is None:
+        return ()
+    return tuple(form for form in get_args(field.annotation) if _takes(kind, form))
+
+
+def _takes(kind: Kind, form: str) -> bool:
+    """A format may need what isn't installed."""
+    try:
+        kind.parse({"format": form})
+    except ParametersInvalid as refusal:
+        return "params.format" not in refusal.errors
+    return True
 
 
 def _format_title(form: str) -> str:
-    return {str(name): title for name, title in FORMATS.items()}.get(form, form.upper())
+    return TITLES.get(form, form.upper())

@@ -154,7 +154,7 @@ def peak(ref: TenantRef, form: str) -> float:
 def growth(ref: TenantRef, most: int) -> Iterator[tuple[str, float, float]]:
     """The peak of each format at 10,000 members and at `most`."""
     fill(ref, 1, 10_000)
-    forms = ("csv", "ndjson", "xlsx")
+    forms = ("csv", "ndjson", "xlsx", "parquet")
     small = {form: peak(ref, form) for form in forms}
     fill(ref, 10_001, most)
     for form in forms:
@@ -176,7 +176,7 @@ def test_memory_of_an_export_at_40_000_rows(lasting_tenant: LastingTenant) -> No
     """The same, small enough for every run."""
     ref = lasting_tenant()
     fill(ref, 1, 10_000)
-    small = peak(ref, "csv,ndjson,xlsx")
+    small = peak(ref, "csv,ndjson,xlsx,parquet")
     fill(ref, 10_001, 40_000)
-    large = peak(ref, "csv,ndjson,xlsx")
+    large = peak(ref, "csv,ndjson,xlsx,parquet")
     assert large - small <= 32

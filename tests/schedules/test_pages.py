@@ -57,7 +57,7 @@ def test_without_schedules_the_page_says_what_to_do(browser: Client, signed_in: 
 
 def test_the_form_offers_what_one_may_start_and_can_be_started_so(browser: Client) -> None:
     page = html(browser.get("/jobs/schedules"))
-    for what in ("members.export:csv", "members.export:ndjson", "members.export:xlsx", "activity.export:csv",
+    for what in ("members.export:csv", "members.export:ndjson", "members.export:xlsx", "members.export:parquet", "activity.export:csv",
                  "activity.export:ndjson", "tenant.archive", "activity.verify"):  # fmt: skip
         assert f'<option value="{what}"' in page
     for what in ("members.import", "activity.erase"):

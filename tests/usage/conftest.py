@@ -36,6 +36,15 @@ def nothing_counted() -> Iterator[None]:
     usage.forget()
 
 
+@pytest.fixture(autouse=True)
+def no_days(request: pytest.FixtureRequest) -> None:
+    """Nor is what processes of other tests have flushed of the cast."""
+    if "tenants" in request.fixturenames:
+        request.getfixturevalue("tenants")
+        with use_control():
+            UsageDay.objects.all().delete()
+
+
 @pytest.fixture
 def limit(settings: Any) -> Any:
     """`limit(members=3)`: what the plan of the cast, free, has of a meter."""
