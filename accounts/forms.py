@@ -162,6 +162,13 @@ class OrganisationForm(ServiceForm):
         choices=zone_choices, help_text="By which scheduled jobs run, unless they have another one."
     )
 
+    def __init__(self, *args: Any, time_zone: str, **kwargs: Any) -> None:
+        """`time_zone`: the one that it has, which can be chosen whatever it is, so that nobody changes it unawares."""
+        super().__init__(*args, **kwargs)
+        zones: Any = self.fields["time_zone"]
+        if time_zone not in time_zones.offered():
+            zones.choices = [(time_zone, time_zone), *zones.choices]
+
 
 class ProfileForm(ServiceForm):
     """One's own name."""

@@ -354,7 +354,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "usage.measure": {"task": "usage.measure", "schedule": 60.0, "options": {"expires": 60.0}},
     "usage.prune": {"task": "usage.prune", "schedule": crontab(hour="3", minute="20"), "options": {"expires": 3600.0}},
     "webhooks.sweep": {"task": "webhooks.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
-    "schedules.sweep": {"task": "schedules.sweep", "schedule": 3.0, "options": {"expires": 3.0}},
+    "schedules.sweep": {"task": "schedules.sweep", "schedule": 3.0, "options": {"expires": 30.0}},
     "schedules.dispatch": {  # in all tenants: a row in control may have been lost
         "task": "tenants.fan_out",
         "kwargs": {"task": "schedules.dispatch"},

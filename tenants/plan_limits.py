@@ -23,16 +23,16 @@ def limit_of(meter: str, ref: Ref | None = None) -> int | None:
     return limits.get(ref.plan)
 
 
-def check_storage(wanted: int) -> None:
+def check_storage(wanted: int, *, frees: int = 0) -> None:
     """Refuse a file of `wanted` bytes for which the active tenant has no room. Raises PlanLimitReached (403).
 
-    What is used is measured now. Of two files at the same moment both may pass.
+    `frees` bytes of what is used go when this is done. What is used is measured now. Of two files at the same moment both may pass.
     """
     limit = limit_of("storage_bytes")
     if limit is None:
         return
     with connection.cursor() as cursor:
-        used = disk.database_bytes(cursor) + disk.file_bytes()
+        used = disk.database_bytes(cursor) + disk.file_bytes() - frees
     if used + wanted > limit:
         raise refused(PlanLimitReached.of_storage(context.current_tenant().plan, limit, used, wanted))
 

@@ -48,11 +48,11 @@ def of_tenant(ref: TenantRef) -> str:
         release_unless_active(CONTROL.alias)
 
 
-def update_tenant(ref: TenantRef, *, name: str, time_zone: str) -> None:
-    """Write what an organisation says of itself, and have its schedules looked after at once, in one commit.
+def update_tenant(ref: TenantRef, **changed: str) -> None:
+    """Write what has changed of what an organisation says of itself (`name`, `time_zone`), and have its schedules looked after at once.
 
-    Raises django.db.DatabaseError.
+    In one commit. Raises django.db.DatabaseError.
     """
     with transaction.atomic(using=CONTROL.alias):
-        Tenant.objects.filter(pk=ref.id).update(name=name, time_zone=time_zone)
+        Tenant.objects.filter(pk=ref.id).update(**changed)
         JobSchedule.objects.filter(tenant_id=ref.id).update(due_at=Now())

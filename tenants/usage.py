@@ -3,7 +3,7 @@
 A count is an addition in this process's memory. A thread of its own (`start_flusher`) adds what has come together to control every few
 seconds, in one statement for all tenants. While control is away the counts wait. A batch whose answer was lost is sent again under the same
 number, and control takes each number of a process once: so what is counted is there once, whatever breaks. A process that is killed loses
-what it has counted since its last flush, FLUSH_SECONDS at most; on SIGTERM it flushes before it ends.
+what it has counted since its last flush: FLUSH_SECONDS of it, more while control is away. On SIGTERM it flushes before it ends.
 """
 
 from __future__ import annotations
@@ -216,8 +216,15 @@ def stop_flusher() -> None:
 
 def _flush_until(ending: threading.Event) -> None:
     while not ending.wait(FLUSH_SECONDS):
+        _try_to_flush()
+    _try_to_flush()
+
+
+def _try_to_flush() -> None:
+    try:
         flush()
-    flush()
+    except Exception:  # nobody would start the thread again; the batch is sent again under its number
+        log.exception("usage_not_flushed")
 
 
 def forget() -> None:

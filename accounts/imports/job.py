@@ -62,9 +62,9 @@ class ImportParams(BaseModel):
         return Layout(self.format, self.encoding, self.separator)
 
 
-def import_start(file: IO[bytes], *, name: str, params: ImportParams) -> Job:
-    """Start the import of a file."""
-    return job_start(kind=KIND, params=params.model_dump(mode="json"), upload=Input(file, name))
+def import_start(file: IO[bytes], *, name: str, params: ImportParams, frees: int = 0) -> Job:
+    """Start the import of a file; `frees` bytes of another one go then. Raises PlanLimitReached, and what job_start does."""
+    return job_start(kind=KIND, params=params.model_dump(mode="json"), upload=Input(file, name, frees))
 
 
 def members_import(run: Run, params: ImportParams) -> None:

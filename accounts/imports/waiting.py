@@ -108,7 +108,7 @@ def waiting_start(*, by: User, waiting_id: UUID, columns: Mapping[str, int], mod
         )
         try:
             with default_storage.open(waiting.file, "rb") as file:
-                job = import_start(file, name=waiting.name, params=params)
+                job = import_start(file, name=waiting.name, params=params, frees=0 if dry_run else waiting.size)
         except FileNotFoundError:
             raise NotFound("file") from None
         if dry_run:

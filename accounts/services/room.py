@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.db import connection
-from django.db.models import Value
+from django.db.models import Exists, OuterRef, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -47,7 +47,10 @@ def room_look(*, inviting: str) -> None:
     if limit is None:
         return
     found = Invitation.objects.using("default").filter(accepted_at=None, revoked_at=None, expires_at__gt=timezone.now())
-    open_ones = found.exclude(email__lower=Lower(Value(inviting))).count()
+    members = User.objects.using("default").filter(
+        email__lower=Lower(OuterRef("email"))
+    )  # theirs can't be accepted any more
+    open_ones = found.exclude(email__lower=Lower(Value(inviting))).exclude(Exists(members)).count()
     if _count() + open_ones >= limit:
         raise _refused(invited=open_ones)
 

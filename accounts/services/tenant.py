@@ -30,7 +30,7 @@ def tenant_update(*, name: str | None = None, time_zone: str | None = None) -> T
         if "time_zone" in changes:
             schedules_follow(wanted["time_zone"])
         # The registry is in another database. It is written last: if that fails, all of this is rolled back with us.
-        time_zones.update_tenant(ref, **wanted)
+        time_zones.update_tenant(ref, **{field: wanted[field] for field in changes})
     epochs.publish(ref.id, ref.epoch)
     return directory.by_id(ref.id)
 

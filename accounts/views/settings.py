@@ -27,7 +27,8 @@ def settings(request: MemberRequest) -> HttpResponse:
 @write_access("tenant.write")
 def organisation_update(request: MemberRequest) -> HttpResponse:
     """Change the organisation's name and time zone."""
-    form = OrganisationForm(request.POST, auto_id="organisation_%s")
+    time_zone = time_zones.of_tenant(request.tenant)
+    form = OrganisationForm(request.POST, auto_id="organisation_%s", time_zone=time_zone)
     if form.submit(tenant.tenant_update):
         messages.success(request, "The organisation's settings are saved.")
         return redirect("settings")
@@ -69,7 +70,9 @@ def _page(request: MemberRequest, **refused: Form) -> HttpResponse:
     time_zone = time_zones.of_tenant(request.tenant)
     forms: dict[str, Form] = {
         "organisation_form": OrganisationForm(
-            initial={"name": request.tenant.name, "time_zone": time_zone}, auto_id="organisation_%s"
+            initial={"name": request.tenant.name, "time_zone": time_zone},
+            auto_id="organisation_%s",
+            time_zone=time_zone,
         ),
         "profile_form": ProfileForm(initial={"name": request.user.name}, auto_id="profile_%s"),
         "password_form": PasswordForm(auto_id="password_%s"),

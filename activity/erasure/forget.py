@@ -20,8 +20,8 @@ KIND: Final = "activity.erase"  # the job's kind
 
 
 def forget(subjects: Collection[str]) -> None:
-    """Delete the files that jobs have made and those that failed ones were sent, blank the values in their reports, take the erased
-    person's name from their jobs; tell others.
+    """Delete the files that jobs have made, wholly or in part, and those that failed ones were sent; blank the values in their reports, and
+    take the erased person's name from their jobs; tell others.
 
     A file may hold anybody, so all go: who needs one has it made, or sends it, again. To be called in a transaction.
     """
@@ -32,6 +32,8 @@ def forget(subjects: Collection[str]) -> None:
     for job in Job.objects.filter(state=Job.State.FAILED).exclude(input_file="").select_for_update():
         files.delete(job.input_file)
         Job.objects.filter(pk=job.pk).update(input_file="")
+    for job in Job.objects.filter(state__in=(Job.State.QUEUED, Job.State.FAILED), attempt__gt=0).select_for_update():
+        files.forget_parts(job)
     JobProblem.objects.exclude(value="").update(value="")
     for job in Job.objects.only("actor", "cancelled_by", "ip"):
         _forget_names(job, subjects)

@@ -45,11 +45,16 @@ def activity_erase(run: Run, params: EraseParams) -> None:
         _take_out(run, params)
     except LogUnavailable as error:
         raise HandedBack(reason=error.reason) from error
-    if forget.is_underway(run.saved["settled"]):
-        raise HandedBack(reason="a job that may have read what is erased still runs")
+    _wait_for_others(run)
     with run.step():
         forget.forget(params.subjects)
+        _wait_for_others(run)  # one may have gone on meanwhile; from here on those that wait begin anew
     subject_keys.finish(current(), params.subjects)
+
+
+def _wait_for_others(run: Run) -> None:
+    if forget.is_underway(run.saved["settled"]):
+        raise HandedBack(reason="a job that may have read what is erased still runs")
 
 
 def _take_out(run: Run, params: EraseParams) -> None:

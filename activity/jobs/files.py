@@ -61,6 +61,16 @@ def parts_of(job: Job) -> list[str]:
     return [f"{folder}/{name}" for name in names if name.startswith("part-")]
 
 
+def forget_parts(job: Job) -> None:
+    """Delete what a job that doesn't run has written so far, if it was in parts: its next attempt begins anew."""
+    parts = parts_of(job)
+    if parts:
+        delete(*parts)
+        Job.objects.filter(pk=job.pk).exclude(state=Job.State.RUNNING).update(
+            checkpoint={}, counts={}, done=0, total=None
+        )
+
+
 def open_result(job: Job) -> File[Any]:
     """What the job made. Raises FileNotFoundError."""
     return default_storage.open(job.result_file, "rb")

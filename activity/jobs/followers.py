@@ -26,7 +26,7 @@ def settle_all(former: Job, *, most: int | None = None) -> None:
 
     `most`: how many at once, for who can't wait; the sweep finds the others within LOOK_AGAIN.
     """
-    _settle(_followers(former)[::-1], most)
+    _settle(_followers(former, most)[::-1], most)
 
 
 def must_wait(job: Job) -> bool:
@@ -45,11 +45,11 @@ def _settle(unsettled: list[Job], most: int | None) -> None:
     while unsettled and (most is None or count < most):
         job, count = unsettled.pop(), count + 1
         if _is_cancelled(job):
-            unsettled += _followers(job)[::-1]
+            unsettled += _followers(job, most)[::-1]
 
 
-def _followers(former: Job) -> list[Job]:
-    return list(former.followers.filter(state=Job.State.QUEUED).order_by("created_at", "id"))
+def _followers(former: Job, most: int | None = None) -> list[Job]:
+    return list(former.followers.filter(state=Job.State.QUEUED).order_by("created_at", "id")[:most])
 
 
 def _is_cancelled(job: Job) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from django.db import models
 from django.db.models.functions import Now
@@ -96,7 +97,10 @@ class Job(models.Model):
     def schedule_id(self) -> str | None:
         """The id of the schedule that started it, at its time or when somebody asked for it."""
         key = self.unique_key or ""
-        return key.removeprefix(OF_SCHEDULE) if key.startswith(OF_SCHEDULE) else None
+        try:
+            return str(UUID(key.removeprefix(OF_SCHEDULE))) if key.startswith(OF_SCHEDULE) else None
+        except ValueError:  # a key of an app's own, or from before there were schedules
+            return None
 
     @property
     def is_finished(self) -> bool:

@@ -128,9 +128,13 @@ def _work(job: Job) -> Job.State | None:
         return _end(job, Job.State.SUCCEEDED, result=run.result)
     except Stopped as reason:
         return _stopped(job, run, reason)
-    # The kind's own word, parameters that this release no longer takes, or what the plan has no more of.
-    except (JobError, PlanLimitReached) as error:
+    except JobError as error:  # the kind's own word, or parameters that this release no longer takes
         return _end_unless_stopped(job, run, error.message)
+    except PlanLimitReached as error:
+        state = _end_unless_stopped(job, run, error.message)
+        if state == Job.State.FAILED:
+            files.forget_parts(job)  # which may be what there is no room for
+        return state
     except _AWAY as error:
         return _later(job, run, error)
     except Exception:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import IO, Any, Final
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
@@ -32,10 +33,11 @@ SETTLED_AT_ONCE: Final = 100  # followers of a job that somebody cancels, in the
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The file that a job works on, and what people call it."""
+    """The file that a job works on, and what people call it; `frees`: bytes of storage that go when the job is started."""
 
     file: IO[bytes]
     name: str
+    frees: int = 0
 
 
 def job_start(
@@ -89,6 +91,9 @@ def job_start(
         other = _insert(job)
     except BaseException:
         files.delete_all(job_id)
+        if connection.in_atomic_block:  # nothing of it can have committed; else its summary tells whether it has
+            with suppress(DatabaseError):
+                summaries.remove(job_id)
         raise
     if other is not None:
         files.delete_all(job_id)
@@ -101,7 +106,7 @@ def _check_plan(kind: Kind | None, upload: Input | None = None) -> None:
     if kind is None or not kind.is_always_started:
         plan_limits.check_job_seconds()
     if upload is not None:
-        plan_limits.check_storage(files.size_of(upload.file))
+        plan_limits.check_storage(files.size_of(upload.file), frees=upload.frees)
 
 
 def _insert(job: Job) -> Job | None:
@@ -162,7 +167,7 @@ def job_cancel(*, job: Job) -> Job:
 
 def _cancelled(job: Job) -> None:
     summaries.tell(job)
-    files.delete(job.input_file)
+    files.delete(job.input_file, *files.parts_of(job))
     followers.settle_all(job, most=SETTLED_AT_ONCE)
 
 

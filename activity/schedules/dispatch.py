@@ -45,7 +45,7 @@ def dispatch_due(ref: TenantRef) -> int:
             log.warning("schedule_late", schedule=str(schedule_id), error=type(error).__name__)
         except Exception:
             log.exception("schedule_failed", schedule=str(schedule_id))
-    _look_again(ref, tenant_zone)
+    _look_again(ref)
     return count
 
 
@@ -104,11 +104,15 @@ def _pause(schedule: Schedule, reason: str) -> bool:
     return False
 
 
-def _look_again(ref: TenantRef, tenant_zone: str) -> None:
+def _look_again(ref: TenantRef) -> None:
     """Say in control when the next one is due, by what has committed: whoever plans one waits for the end of this, or is seen."""
+    followed = None
     with suppress(ZoneInfoNotFoundError):  # then those that follow it are paused when they are due
-        services.schedules_follow(tenant_zone)  # a commit of its own: what control is told has committed
+        followed = services.schedules_follow()  # a commit of its own: what control is told has committed
     with services.planning():
         next_at = Schedule.objects.filter(is_paused=False).aggregate(next=Min("next_at"))["next"]
-        now = selectors.now()
-        due.put(ref, now + due.SWEEP_AGAIN if next_at is not None and next_at <= now else next_at)
+        now, zone = selectors.now(), time_zones.of_tenant(ref)
+        is_changed = followed is not None and zone != followed  # since then, by somebody who may have been cut short
+        if next_at is not None and (next_at <= now or is_changed):
+            next_at = now + due.SWEEP_AGAIN
+        due.put(ref, next_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from django.db import transaction
 from django.dispatch import receiver
 
 from activity.erasure.signals import person_erased
@@ -21,8 +22,9 @@ def forget_makers(*, subjects: Collection[str], **_: Any) -> None:
     ref = current()
     if not isinstance(ref, TenantRef):  # control has none
         return
-    for schedule in Schedule.objects.only("actor").exclude(actor__name=ERASED):
-        actor = schedule.actor
-        if subject_keys.digest(ref, f"{actor['type']}:{actor['id']}") in subjects:
-            schedule.actor = {**actor, "name": ERASED}
-            schedule.save(update_fields=["actor"])
+    with transaction.atomic():  # somebody may be taking one over
+        for schedule in Schedule.objects.select_for_update().exclude(actor__name=ERASED):
+            actor = schedule.actor
+            if subject_keys.digest(ref, f"{actor['type']}:{actor['id']}") in subjects:
+                schedule.actor = {**actor, "name": ERASED}
+                schedule.save(update_fields=["actor"])

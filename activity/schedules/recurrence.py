@@ -14,7 +14,7 @@ from activity.schedules.errors import ScheduleInvalid
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SHORTEST_MONTH: Final = 28  # days
 
-_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
 class Every(TextChoices):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
+from unicodedata import category
+from zoneinfo import ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -76,7 +78,7 @@ def schedule_update(*, schedule: Schedule, is_paused: bool | None = None, **chan
             record(events.SchedulePaused.of(schedule))
         elif is_paused is False and schedule.is_paused:
             _resume(schedule)
-        elif not schedule.is_paused and changed.keys() & {*_OFTEN, "time_zone"}:
+        elif changed.keys() & {*_OFTEN, "time_zone"} and not _is_due(schedule):  # which is planned when that is done
             _plan(schedule)
         schedule.save()
     return Schedule.objects.get(pk=schedule.pk)
@@ -104,17 +106,20 @@ def schedule_run(*, schedule: Schedule) -> Job:
     return job
 
 
-def schedules_follow(time_zone: str) -> None:
-    """Plan anew what follows the organisation's time zone, which is this one now. What is due is started first, as it was planned.
+def schedules_follow(time_zone: str | None = None) -> str:
+    """Plan anew what follows the organisation's time zone: the one that it has, or is given in the caller's transaction.
 
-    To be called in a transaction, or to be its own.
+    What is due is started first, as it was planned. Returns the zone. Raises ZoneInfoNotFoundError.
     """
     with planning():
+        # Asked for here: whoever changes the zone holds the lock until that has committed.
+        time_zone = time_zone or time_zones.of_tenant(context.current_tenant())
         now = selectors.now()
         others = Schedule.objects.filter(time_zone="", is_paused=False, next_at__gt=now).exclude(planned_in=time_zone)
         for schedule in others.select_for_update():
             schedule.plan(time_zone, after=now)
             schedule.save(update_fields=["planned_in", "next_at"])
+    return time_zone
 
 
 @contextmanager
@@ -156,10 +161,17 @@ def _locked(schedule: Schedule) -> Schedule:
     return found
 
 
+def _is_due(schedule: Schedule) -> bool:
+    return schedule.next_at is None or schedule.next_at <= selectors.now()
+
+
 def _plan(schedule: Schedule) -> None:
     """Say when it is started next: to control too, before this commits, so that nothing is due unseen."""
     ref = context.current_tenant()
-    schedule.plan(time_zones.of_tenant(ref), after=selectors.now())
+    try:
+        schedule.plan(time_zones.of_tenant(ref), after=selectors.now())
+    except ZoneInfoNotFoundError:
+        raise CannotRun(f"The time zone {schedule.planned_in} is no longer known. Choose another one.") from None
     assert schedule.next_at is not None
     due.bring_forward(ref, schedule.next_at)
 
@@ -221,7 +233,7 @@ def _name(name: str) -> str:
     name = name.strip()
     if not 0 < len(name) <= MAX_NAME:
         raise ScheduleInvalid({"name": [f"Use 1 to {MAX_NAME} characters."]})
-    if "\0" in name or not name.isprintable():
+    if any(category(letter) in {"Cc", "Cs"} for letter in name):
         raise ScheduleInvalid({"name": ["This holds a character that can't be stored."]})
     return name
 

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.models.functions import Now
 
 from activity.usage.meters import Meter, all_meters
@@ -57,7 +57,7 @@ UPDATE tenants_usageday SET
     events = coalesce(%(events)s, events),
     storage_bytes = coalesce(%(storage_bytes)s, storage_bytes),
     others = others || %(others)s::jsonb,
-    measured_at = now()
+    measured_at = CASE WHEN %(is_whole)s THEN now() ELSE measured_at END
 WHERE tenant_id = %(tenant)s AND day = %(day)s
 """
 
@@ -66,12 +66,17 @@ def measure_due(seconds: float) -> int:
     """Visit the tenants that are due, for as long as `seconds`; how many were visited. Called in control."""
     until, count = time.monotonic() + seconds, 0
     while time.monotonic() < until and (claimed := _claim()):
-        for tenant_id in claimed:
+        while claimed and time.monotonic() < until:
+            tenant_id = claimed.pop(0)
             try:
                 _visit(directory.by_id(tenant_id))
-            except (DatabaseError, TenantryError) as error:  # it is gone or can't be reached
+            except (Error, TenantryError) as error:  # it is gone or can't be reached
                 log.warning("usage_not_measured", tenant=tenant_id, error=type(error).__name__)
+            except Exception:
+                log.exception("usage_not_measured", tenant=tenant_id)
             count += 1
+        if claimed:  # they are the first ones next time
+            UsageDay.objects.filter(tenant_id__in=claimed, day=usage.today()).update(visited_at=None)
     return count
 
 
@@ -114,16 +119,21 @@ def _measured(ref: TenantRef, day: date, meters: list[Meter]) -> dict[str, int]:
         if each.measure is not None:
             try:
                 with reads.bounded_cursor(STATEMENT_SECONDS) as cursor:
-                    found[each.name] = each.measure(cursor, day)
-            except (DatabaseError, OSError) as error:
+                    found[each.name] = int(each.measure(cursor, day))
+            except (Error, OSError, TenantryError) as error:
                 log.warning("meter_failed", tenant=ref.slug, meter=each.name, error=type(error).__name__)
+            except Exception:  # an app's own: the others' numbers are kept
+                log.exception("meter_failed", tenant=ref.slug, meter=each.name)
     return found
 
 
 def _keep(ref: TenantRef, day: date, found: Mapping[str, int]) -> None:
+    if not found:
+        return
     columns = {name: found.get(name) for name in ("members", "events", "storage_bytes")}
     others = {name: number for name, number in found.items() if name not in columns}
-    facts: dict[str, Any] = {**columns, "others": connection.ops.adapt_json_value(others, None)}
+    is_whole = None not in columns.values()
+    facts: dict[str, Any] = {**columns, "is_whole": is_whole, "others": connection.ops.adapt_json_value(others, None)}
     with connection.cursor() as cursor:
         cursor.execute(_KEEP, {**facts, "tenant": ref.id, "day": day})
 

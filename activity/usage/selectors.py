@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -15,6 +16,7 @@ from activity.usage.errors import DaysInvalid
 from activity.usage.meters import COUNTED, OWN, Unit, all_meters
 from tenants import plan_limits, usage
 from tenants.db.handler import release_unless_active
+from tenants.errors import TenantryError
 from tenants.models import Tenant, UsageDay
 from tenants.pages import BadCursor, Page, decode_cursor, encode_cursor
 from tenants.refs import CONTROL, TenantRef
@@ -106,13 +108,14 @@ def usage_days(
     Without an end it is today, without a start 30 days in all. Raises DaysInvalid for more than 366 days, and BadCursor.
     """
     end = usage.today() if end is None else end
-    start = end - timedelta(days=USUAL_DAYS - 1) if start is None else start
+    if start is None:
+        start = max(date.min + timedelta(days=USUAL_DAYS), end) - timedelta(days=USUAL_DAYS - 1)
     if start > end:
         raise DaysInvalid("`from` must not be later than `to`.")
     if (end - start).days >= MOST_DAYS:
         raise DaysInvalid(f"At most {MOST_DAYS} days are told at once.")
     if cursor:
-        end = min(end, _day_of(cursor) - timedelta(days=1))
+        end = min(end, _day_before(cursor))
     rows = list(_days_of(ref, start=start, end=end)[: limit + 1])
     release_unless_active(CONTROL.alias)
     found = [Day(row.day, numbers_of(row)) for row in rows[:limit]]
@@ -135,22 +138,26 @@ def _days_of(ref: TenantRef, *, start: date, end: date) -> QuerySet[UsageDay]:
     return UsageDay.objects.filter(tenant_id=ref.id, day__gte=start, day__lte=end).order_by("-day")
 
 
-def _day_of(cursor: str) -> date:
+def _day_before(cursor: str) -> date:
     try:
         (text,) = decode_cursor(cursor, str)
-        return date.fromisoformat(text)
-    except ValueError:
+        return date.fromisoformat(text) - timedelta(days=1)
+    except (ValueError, OverflowError):
         raise BadCursor() from None
 
 
 def families() -> Iterator[Metric]:
-    """For `/metrics`: how many active tenants nobody has measured for some hours. To be called in control."""
+    """For `/metrics`, in control: how many active tenants nobody has measured for some hours; nothing while control is away."""
     from prometheus_client.metrics_core import GaugeMetricFamily  # not before tenants.metrics has said where numbers go
 
-    fresh = UsageDay.objects.filter(measured_at__gte=Now() - LATE).values("tenant_id")
+    yesterday = usage.today() - timedelta(days=1)  # the index is by day
+    fresh = UsageDay.objects.filter(day__gte=yesterday, measured_at__gte=Now() - LATE).values("tenant_id")
     late = Tenant.objects.filter(state=Tenant.State.ACTIVE, created_at__lt=Now() - LATE).exclude(pk__in=fresh)
     family = GaugeMetricFamily(
         "tenantry_usage_late_tenants", "Active tenants whose usage nobody has measured for three hours."
     )
-    family.add_metric([], late.count())
+    try:
+        family.add_metric([], late.count())
+    except (DatabaseError, TenantryError):  # the rest of the page tells of it
+        return
     yield family

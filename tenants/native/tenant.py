@@ -92,7 +92,11 @@ def tenant_route(handler: Handler, *, takes_sessions: bool = False) -> Applicati
                 if caller is None:
                     raise NotNative
                 usage.take_request()
-                answer = await handler(NativeRequest(scope, ref, caller, scope.get("path_params", {})))
+                try:
+                    answer = await handler(NativeRequest(scope, ref, caller, scope.get("path_params", {})))
+                except NotNative:
+                    usage.count(ref, requests=-1)  # Django, which answers it, counts it too
+                    raise
                 await answer.send(scope, send)
 
     return application

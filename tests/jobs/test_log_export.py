@@ -9,6 +9,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from accounts.models import User
+from activity.erasure.forget import forget
 from activity.errors import LogUnavailable
 from activity.jobs import log_export
 from activity.jobs.errors import HandedBack
@@ -129,6 +130,46 @@ def test_a_cancelled_export_leaves_no_part(
     monkeypatch.setattr(log_export, "_join", cancelled_meanwhile)
     assert run(lasting.ref, job_id).state == "cancelled"
     assert parts(lasting, job_id) == []
+
+
+def test_one_that_was_handed_back_leaves_no_part_when_it_is_cancelled(
+    lasting_api: Api, lasting: Lasting, events: int, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = handed_back(lasting_api, lasting, monkeypatch)
+    with use_tenant(lasting.ref):
+        job_cancel(job=Job.objects.get(pk=job_id))
+    assert parts(lasting, job_id) == []
+
+
+def test_an_erasure_takes_the_parts_and_it_begins_anew(
+    lasting_api: Api, lasting: Lasting, events: int, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = handed_back(lasting_api, lasting, monkeypatch)
+    with use_tenant(lasting.ref):
+        with transaction.atomic():
+            forget(["0" * 32])
+        job = Job.objects.get(pk=job_id)
+    assert (parts(lasting, job_id), job.checkpoint, job.done) == ([], {}, 0)
+    job = run(lasting.ref, job_id)
+    assert (job.state, job.done) == ("succeeded", events)
+
+
+def handed_back(asking: Api, lasting: Lasting, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An export that was interrupted behind its first parts."""
+    job_id = started(asking, format="ndjson", action="report.")
+    takes, take = [], log_export.take
+
+    def stopping(walk: Any, limit: int) -> Any:
+        takes.append(limit)
+        if len(takes) == 8:
+            raise HandedBack(reason="the worker stops")
+        return take(walk, limit)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(log_export, "take", stopping)
+        assert run(lasting.ref, job_id).state == "queued"
+    assert len(parts(lasting, job_id)) == 2
+    return job_id
 
 
 def test_parameters_are_those_of_the_list(lasting_api: Api, lasting: Lasting) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import DatabaseError, transaction
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
@@ -34,6 +35,31 @@ def test_the_unfinished_one_is_returned_and_a_finished_one_makes_room(tenant: Te
     Job.objects.filter(pk=first.pk).update(state="queued")
     run_job(first.pk)
     assert job_start(kind=kind, unique="weekly").pk != first.pk
+
+
+def test_one_that_cannot_be_inserted_in_a_transaction_leaves_no_summary(
+    tenant: TenantRef,
+    kinds: Kinds,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its commit is undone in any case: whoever tries again and again would leave one each time."""
+    kind = kinds.add(lambda run, params: None)
+
+    def full(job: Job) -> None:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(services, "_insert", full)
+    with use_control():
+        before = JobSummary.objects.count()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        job_start(kind=kind)
+    with use_control():
+        assert JobSummary.objects.count() == before
+
+
+@pytest.mark.parametrize("key", ["schedule:nightly", "schedule:", "nightly", None])
+def test_a_key_of_an_apps_own_names_no_schedule(key: str | None) -> None:
+    assert Job(unique_key=key).schedule_id is None
 
 
 def test_a_key_is_one_of_its_kind(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811

@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.recording import recording_as
 from accounts.roles import Role
 from accounts.services.members import member_deactivate, member_remove
+from accounts.services.tenant import tenant_update
 from activity.archive import own_parts
 from activity.jobs import kinds as registry
 from activity.jobs import services as job_services
@@ -247,6 +248,43 @@ def test_a_zone_that_is_no_longer_known(tenant: TenantRef, owner: User, kind: st
     assert jobs() == []
     schedule.refresh_from_db()
     assert schedule.paused_reason == "The time zone Europe/Atlantis is no longer known."
+    with recording_as(owner), pytest.raises(CannotRun, match="Choose another one"):
+        services.schedule_update(schedule=schedule, is_paused=False)
+    with recording_as(owner):
+        assert not services.schedule_update(schedule=schedule, time_zone="Europe/Berlin", is_paused=False).is_paused
+
+
+def test_a_name_may_have_what_joins_letters(tenant: TenantRef, owner: User, kind: str) -> None:
+    name = "\N{ARABIC LETTER MEEM}\N{ZERO WIDTH NON-JOINER}\N{ARABIC LETTER YEH}\N{NO-BREAK SPACE}x"
+    assert make(owner, kind=kind, name=name).name == name
+
+
+def test_a_zone_that_is_changed_while_jobs_are_started_stays_changed(
+    tenant: TenantRef, owner: User, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = make(owner, kind=kind)
+    due_ids = selectors.due_ids
+
+    def changed_meanwhile() -> Any:
+        with recording_as(owner):
+            tenant_update(time_zone="Asia/Karachi")
+        return due_ids()
+
+    monkeypatch.setattr(selectors, "due_ids", changed_meanwhile)
+    dispatched(tenant)
+    schedule.refresh_from_db()
+    assert schedule.planned_in == "Asia/Karachi"
+
+
+def test_one_that_is_due_is_started_before_what_was_changed_counts(tenant: TenantRef, owner: User, kind: str) -> None:
+    schedule = make(owner, kind=kind)
+    make_due()
+    with recording_as(owner):
+        services.schedule_update(schedule=schedule, at="23:59")
+    assert dispatched(tenant) == 1
+    schedule.refresh_from_db()
+    assert schedule.next_at is not None
+    assert (schedule.next_at.hour, schedule.next_at.minute) == (23, 59)
 
 
 # --- Control's row ---------------------------------------------------------------------------------------------------------

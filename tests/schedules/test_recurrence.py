@@ -38,6 +38,7 @@ def test_in_words_and_as_asked(asked: dict[str, Any], words: str) -> None:
         ({"every": "day"}, {"at"}),
         ({"every": "day", "at": "7:00"}, {"at"}),
         ({"every": "day", "at": "24:00"}, {"at"}),
+        ({"every": "day", "at": "1\N{ARABIC-INDIC DIGIT TWO}:00"}, {"at"}),
         ({"every": "day", "at": "07:00", "weekday": "monday", "day": 1}, {"weekday", "day"}),
         ({"every": "week", "at": "07:00", "weekday": "Montag"}, {"weekday"}),
         ({"every": "week"}, {"weekday", "at"}),

@@ -13,6 +13,7 @@ from activity.usage import measuring
 from tenants import usage
 from tenants.context import use_control, use_tenant
 from tenants.models import UsageDay
+from tenants.pages import encode_cursor
 from tenants.refs import TenantRef
 from tests.accounts.conftest import Api, ApiOf
 from tests.activity.test_quotas import sent
@@ -117,3 +118,9 @@ def test_it_is_for_owners_and_admins(api: ApiOf, owner: User, admin: User, membe
         assert api(owner, scopes=["usage.read"]).get(path).status_code == 200
         assert api(owner, scopes=["read"]).get(path).status_code == 200
         assert api(owner, scopes=["members.read"]).get(path).status_code == 403
+
+
+def test_days_before_all_days_are_no_mistake(asking: Api) -> None:
+    assert asking.get("/usage/days?to=0001-01-05").json()["items"] == []
+    first = encode_cursor("0001-01-01")
+    assert asking.get(f"/usage/days?cursor={first}").status_code == 422

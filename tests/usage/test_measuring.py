@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db.models import F, Value
+from django.db import OperationalError, connection
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Now
 
 from accounts.models import User
 from activity.models import Rollup
-from activity.usage import measuring, meters
+from activity.usage import measuring, meters, selectors
 from activity.usage.meters import meter
 from tenants import reads, usage
 from tenants.context import use_control, use_tenant
@@ -158,8 +159,6 @@ def test_a_meter_that_takes_too_long_keeps_its_former_number(
 def test_a_tenant_that_cannot_be_reached_is_in_nobodys_way(
     acme: TenantRef, globex: TenantRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
     visit = measuring._visit
 
     def fail_for_acme(ref: TenantRef) -> None:
@@ -252,3 +251,55 @@ def test_a_meters_name_is_its_own(own_meter: Any) -> None:
     with pytest.raises(ValueError, match="no name"):
         own_meter("Members!", title="Others")
         own_meter("Members!", title="Others")(lambda cursor, day: 1)
+
+
+def test_a_meter_that_fails_in_its_own_way_costs_the_others_nothing(
+    acme: TenantRef, globex: TenantRef, own_meter: Any
+) -> None:
+    @own_meter("sheep", title="Sheep")
+    def sheep(cursor: Any, day: Any) -> int:
+        cursor.execute("SELECT sum(id) FROM accounts_importedrow")
+        return int(cursor.fetchone()[0])  # a sum of nothing is None
+
+    measure()
+    for ref in (acme, globex):
+        row = day_of(ref)
+        assert row is not None
+        assert (row.members, row.others) == (0, {})
+        assert row.measured_at is not None
+
+
+def test_what_could_not_be_measured_is_not_said_to_be(acme: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    with use_tenant(acme), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE accounts_user RENAME TO elsewhere")
+    measure()
+    row = day_of(acme)
+    assert row is not None
+    assert (row.members, row.measured_at, row.storage_bytes is None) == (None, None, False)
+
+
+def test_when_the_time_is_up_the_others_are_the_next_ones(acme: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[str] = []
+
+    def slow(ref: TenantRef) -> None:
+        visited.append(ref.id)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(measuring, "_visit", slow)
+    with use_control():
+        assert measuring.measure_due(0.2) == 1
+        left = UsageDay.objects.filter(visited_at=None, day=usage.today()).count()
+        assert left == Tenant.objects.filter(state="active").count() - 1
+        assert measuring.measure_due(60.0) == left
+    assert len(set(visited)) == len(visited)
+
+
+def test_metrics_are_told_while_control_is_away(acme: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    with use_control():
+        assert [family.name for family in selectors.families()] == ["tenantry_usage_late_tenants"]
+        monkeypatch.setattr(QuerySet, "count", away)
+        assert list(selectors.families()) == []
+
+
+def away(*_: Any) -> int:
+    raise OperationalError("away")

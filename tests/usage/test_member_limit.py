@@ -89,6 +89,13 @@ def test_an_invitation_has_room_that_is_kept_for_it(tenant: TenantRef, owner: Us
     invitation_send(by=owner, email="cy@example.com")
 
 
+def test_an_invitation_that_cannot_be_accepted_takes_no_room(tenant: TenantRef, owner: User, limit: Any) -> None:
+    limit(members=3)
+    invitation_send(by=owner, email="ann@example.com")
+    member_create(by=owner, email="Ann@example.com")
+    invitation_send(by=owner, email="bob@example.com")  # two are here, and one more may come
+
+
 def invited(owner: User, email: str, mailoutbox: list[Any]) -> str:
     with TestCase.captureOnCommitCallbacks(execute=True):
         invitation_send(by=owner, email=email)

@@ -13,6 +13,7 @@ from django.db import connection
 
 from accounts.models import User
 from activity.jobs.errors import JobFailed
+from activity.jobs.files import parts_of, save_part
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.services import Input, job_retry, job_start
@@ -76,6 +77,37 @@ def test_the_page_of_the_import_says_so(acme: TenantRef, owner: User, signed_in:
     text = answer.content.decode()
     assert "MB of storage" in text
     assert 'type="file"' in text  # the form is there for another file
+
+
+def test_a_file_that_waits_has_the_room_that_it_takes(
+    acme: TenantRef, owner: User, signed_in: SignedIn, limit: Any
+) -> None:
+    content = b"email\n" + b"ann@example.com\n" * 60_000
+    file = io.BytesIO(content)
+    file.name = "people.csv"
+    with use_tenant(acme):
+        limit(storage_bytes=used_storage() + MIB + MIB // 2)
+    page = signed_in(owner).post("/members/import/upload", {"file": file})
+    answer = signed_in(owner).post(f"{page['Location']}/start", {"mode": "create_and_update", "column-0": "email"})
+    assert answer["Location"].startswith("/jobs/"), answer.content.decode()
+
+
+def test_parts_for_which_there_is_no_room_go(tenant: TenantRef, kinds: Kinds, limit: Any) -> None:
+    def write(run: Run, params: Any) -> None:
+        for number in range(3):
+            save_part(run.job, number, io.BytesIO(b"x" * MIB))
+            with run.step():
+                run.done += 1
+                run.saved = {"parts": run.done}
+
+    name = kinds.add(write)
+    before = used_storage()
+    limit(storage_bytes=before + 5 * MIB // 2)
+    job = job_done(name)
+    assert (job.state, job.done, job.checkpoint) == ("failed", 0, {})
+    assert parts_of(job) == []
+    limit(storage_bytes=before + 5 * MIB)
+    assert job_run(job_retry(job=job)).done == 3
 
 
 def test_a_job_whose_file_has_no_room_fails_with_the_sentence(tenant: TenantRef, kinds: Kinds, limit: Any) -> None:

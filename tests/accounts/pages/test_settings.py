@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.test import Client
 
 from accounts.models import User
-from tenants.context import use_tenant
+from tenants.context import use_control, use_tenant
+from tenants.models import Tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.pages.conftest import SignedIn
@@ -52,6 +53,16 @@ def test_an_empty_name_of_the_organisation_is_refused(signed_in: SignedIn, owner
     answer = signed_in(owner).post("/settings/organisation", {"name": " ", "time_zone": "UTC"})
     assert answer.status_code == 422
     assert 'id="organisation_name_error"' in answer.content.decode()
+
+
+def test_a_zone_that_the_page_does_not_offer_is_kept(signed_in: SignedIn, owner: User, acme: TenantRef) -> None:
+    with use_control():
+        Tenant.objects.filter(pk=acme.id).update(time_zone="US/Eastern")
+    client = signed_in(owner)
+    assert '<option value="US/Eastern" selected>' in client.get("/settings").content.decode()
+    client.post("/settings/organisation", {"name": "Acme and Sons", "time_zone": "US/Eastern"})
+    with use_control():
+        assert Tenant.objects.values_list("name", "time_zone").get(pk=acme.id) == ("Acme and Sons", "US/Eastern")
 
 
 def test_signing_out_takes_a_post(signed_in: SignedIn, member: User) -> None:
