@@ -258,7 +258,7 @@ def test_a_meter_that_fails_in_its_own_way_costs_the_others_nothing(
 ) -> None:
     @own_meter("sheep", title="Sheep")
     def sheep(cursor: Any, day: Any) -> int:
-        cursor.execute("SELECT sum(id) FROM accounts_importedrow")
+        cursor.execute("SELECT sum(number) FROM accounts_importedrow")
         return int(cursor.fetchone()[0])  # a sum of nothing is None
 
     measure()
