@@ -13,6 +13,7 @@ import pytest
 
 from tenants.context import use_control
 from tenants.db import monitor, roles
+from tenants.errors import ProvisioningFailed
 from tenants.lifecycle.provision import provision_tenant
 from tenants.models import Replica, Server, Tenant
 from tenants.refs import TenantRef
@@ -36,6 +37,18 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         cluster.close()
 
 
+def provisioned(name: str) -> TenantRef:
+    """A tenant on the cluster, at the second try if the machine has kept its servers from answering for a moment."""
+    try:
+        return provision_tenant(slug=f"tenant-of-{name}", name=name, server=name)[0]
+    except ProvisioningFailed:
+        primary = server_of(name).primary
+        wait_for(
+            lambda: (state := roles.state_of(primary)) and state.healthy, timeout=20, what="a primary that answers"
+        )
+        return provision_tenant(slug=f"tenant-of-{name}", name=name, server=name)[0]
+
+
 @pytest.fixture
 def home(
     make_cluster: Callable[..., Cluster], django_db_setup: None, django_db_blocker: Any
@@ -56,7 +69,7 @@ def home(
                     replica = Replica(server=server, name=node)
                     replica.url = cluster.url(node)
                     replica.save()
-                ref, _ = provision_tenant(slug=f"tenant-of-{name}", name=name, server=name)
+                ref = provisioned(name)
             wait_for(
                 lambda: all((state := roles.state_of(end)) and state.healthy for end in server_of(name).replicas),
                 what="streaming replicas",

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.xdist_group("celery")
 FEW = 10
 FAIR, FIRST_IN_FIRST_OUT = "config", "tests.faults.first_in_first_out"
 PAUSE = 0.05  # seconds that a job takes
+# Times the idle wait, while other tests run on the machine; at full size and alone it is 3.
+BESIDE_OTHERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def run(many: TenantRef, few: TenantRef, folder: Path, application: str, count: 
 
 def test_the_few_wait_as_if_the_many_were_few(acme_entered: TenantRef, other: TenantRef, tmp_path: Path) -> None:
     fair = run(acme_entered, other, tmp_path / "fair", FAIR, 120)
-    assert fair.behind <= 3 * fair.idle
+    assert fair.behind <= BESIDE_OTHERS * fair.idle
 
 
 def test_first_in_first_out_lets_the_few_wait_for_the_many(
@@ -114,7 +116,7 @@ def test_first_in_first_out_lets_the_few_wait_for_the_many(
 ) -> None:
     """The control of the test above."""
     unfair = run(acme_entered, other, tmp_path / "fifo", FIRST_IN_FIRST_OUT, 120)
-    assert unfair.behind > 3 * unfair.idle
+    assert unfair.behind > BESIDE_OTHERS * unfair.idle
 
 
 @pytest.mark.scenario

@@ -38,9 +38,9 @@ def nothing_counted() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_days(request: pytest.FixtureRequest) -> None:
-    """Nor is what processes of other tests have flushed of the cast."""
+    """Nor is what processes of other tests have flushed of the cast, or what others have committed to its logs."""
     if "tenants" in request.fixturenames:
-        request.getfixturevalue("tenants")
+        request.getfixturevalue("empty_logs")
         with use_control():
             UsageDay.objects.all().delete()
 
