@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Cluster:
                 self.resume(name)
             node.stop()
         self.folder.close()
+        shutil.rmtree(self.folder.postgres)  # a run makes some forty of them, of 240 MB each; the logs stay
 
     def url(self, name: str) -> str:
         """The superuser's URL of a node by way of its proxy."""
