@@ -86,7 +86,8 @@ async def cuts_leave_nothing(pool: AsyncServerPool, names: list[str], server: Ob
     assert (stats["pool_size"], stats["requests_waiting"]) == (stats["pool_available"], 0)
     assert pool._running == {}
     assert pool._on_the_way.is_empty
-    states = server.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'cut'").fetchall()
+    own = "SELECT state FROM pg_stat_activity WHERE application_name = 'cut' AND datname = ANY(%s)"
+    states = server.execute(own, [names]).fetchall()
     assert states == [("idle",)] * stats["pool_size"]
     print(f"{cuts} cuts: {stats['connections_num']} connections opened, {stats['returns_bad']} closed as unclean")
 

@@ -24,8 +24,10 @@ Observer = psycopg.Connection[Any]
 
 
 def backends(observer: Observer, application_name: str = "pool-test") -> int:
+    """Of this process's own databases: another one may run the same test meanwhile."""
+    own = f"pool_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_"
     row = observer.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [application_name]
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname ^@ %s", [application_name, own]
     ).fetchone()
     assert row is not None
     return int(row[0])

@@ -216,7 +216,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def _backends(self) -> int:
         (count,) = self.observer.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name IN (%s, 'somebody')", [NAME]
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name IN (%s, 'somebody') AND datname = ANY(%s)",
+            [NAME, list(self.databases)],
         ).fetchall()[0]
         return int(count)
 
