@@ -184,9 +184,13 @@ async def _ask(connection: psycopg.AsyncConnection[Any]) -> tuple[Any, ...]:
 
 
 async def _pause(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the next turn, or until somebody calls `wake`."""
+    """Wait for the next turn, or until somebody calls `wake`.
+
+    Not by `wait_for`: before Python 3.12 it loses a cancellation that comes just after the event, and `unwatch` sends both.
+    """
     try:
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         return
     event.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import psutil
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from activity import selectors
 from activity.jobs.models import Job
@@ -94,13 +94,20 @@ def kill_runner(started: Started, job: Job, times: int) -> Job:
     return wait_until(job, lambda it: it.is_finished, timeout=120)
 
 
-def stop_runner(started: Started, job: Job, times: int) -> Job:
-    """Stop the process that runs the job until another one has it, so many times, and let it go on; the job once it has ended."""
+def stop_runner(started: Started, job: Job, times: int, *, holding_nothing: bool = False) -> Job:
+    """Stop the process that runs the job until another one has it, so many times, and let it go on; the job once it has ended.
+
+    `holding_nothing`: not while it holds the job's row, which where nothing ends its transaction no other could have.
+    """
     for number in range(times):
         former = state_of(job)
         now = wait_until(job, lambda it, it_was=former, n=number: it.done > it_was.done and it.attempt > n)
         victim = runner_of(started, now)
         os.kill(victim, signal.SIGSTOP)
+        while holding_nothing and is_held(job):
+            os.kill(victim, signal.SIGCONT)
+            time.sleep(0.01)
+            os.kill(victim, signal.SIGSTOP)
         try:
             now = wait_until(job, lambda it, attempt=now.attempt: it.attempt > attempt or it.is_finished)
             assert not now.is_finished, "it ended before it was stopped: the check would prove too little"
@@ -108,6 +115,15 @@ def stop_runner(started: Started, job: Job, times: int) -> Job:
             os.kill(victim, signal.SIGCONT)
         wait_for(lambda pid=victim: not is_stopped(pid), what="the stopped process goes on")
     return wait_until(job, lambda it: it.is_finished, timeout=120)
+
+
+def is_held(job: Job) -> bool:
+    """Whether somebody holds the job's row."""
+    try:
+        with transaction.atomic():
+            return not Job.objects.select_for_update(nowait=True).filter(pk=job.pk).exists()
+    except OperationalError:
+        return True
 
 
 def is_stopped(pid: int) -> bool:

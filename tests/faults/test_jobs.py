@@ -68,7 +68,7 @@ def test_a_worker_that_was_stopped_changes_nothing_when_it_wakes_up(
 def test_without_the_fence_a_worker_that_was_stopped_writes_on(acme_entered: TenantRef, tmp_path: Path) -> None:
     """The control of the test above."""
     with worker(tmp_path / "worker", "tests.faults.without_fencing") as started:
-        job = stop_runner(started, start(120), 1)
+        job = stop_runner(started, start(120), 1, holding_nothing=True)
         wait_for(lambda: len(started.lines("job_ended")) >= 2, timeout=30, what="both attempts end")
         job = state_of(job)
     with pytest.raises(AssertionError):
