@@ -24,35 +24,43 @@ _ESCAPES: Final = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 )
 
-# Rows about owners aren't taken: an import makes none, and changes none. They leave the rows that count before repeats are looked for.
-# An index has the owners, who are few, so that not each address is looked up.
+# These two are looked for one after the other, and what each finds leaves the rows that count. Neither joins rows that were kept with one
+# another: the table fills and empties faster than Postgres takes its statistics, and by old ones it joins them one by one.
+
+# Rows about owners aren't taken: an import makes none, and changes none. An index has the owners, who are few, so that not each address is
+# looked up.
 _OWNERS: Final = """
 WITH owner AS MATERIALIZED (
     SELECT lower(email) AS address, name FROM accounts_user WHERE role = 'owner'
-), at_fault AS (
-    SELECT staged.number, owner.address IS NOT NULL AS is_owner
-    FROM accounts_importedrow AS staged LEFT JOIN owner ON owner.address = lower(staged.email)
-    WHERE staged.job_id = %(job)s AND staged.number > %(after)s AND CASE
-        WHEN owner.address IS NULL THEN staged.role = 'owner'
-        ELSE %(updates)s AND (coalesce(staged.name, owner.name) <> owner.name OR coalesce(staged.role, 'owner') <> 'owner')
-    END
 )
-DELETE FROM accounts_importedrow AS row USING at_fault
-WHERE row.job_id = %(job)s AND row.number = at_fault.number
-RETURNING row.number, CASE WHEN at_fault.is_owner THEN 'email' ELSE 'role' END,
-    CASE WHEN at_fault.is_owner THEN row.email ELSE row.role END,
-    CASE WHEN at_fault.is_owner THEN 'This is an owner, whom an import doesn''t change. Use the member''s own page.'
-        ELSE 'An import makes no owners. Use admin, member or viewer, or leave it empty.' END
+SELECT row.number, CASE WHEN owner.address IS NULL THEN 'role' ELSE 'email' END,
+    CASE WHEN owner.address IS NULL THEN row.role ELSE row.email END,
+    CASE WHEN owner.address IS NULL THEN 'An import makes no owners. Use admin, member or viewer, or leave it empty.'
+        ELSE 'This is an owner, whom an import doesn''t change. Use the member''s own page.' END
+FROM accounts_importedrow AS row LEFT JOIN owner ON owner.address = lower(row.email)
+WHERE row.job_id = %(job)s AND row.number > %(after)s AND CASE
+    WHEN owner.address IS NULL THEN row.role = 'owner'
+    ELSE %(updates)s AND (coalesce(row.name, owner.name) <> owner.name OR coalesce(row.role, 'owner') <> 'owner')
+END
 """
+# An address is looked for among earlier batches once for a batch, so that a file of one address alone costs no more than another. "+ 0" has
+# the planner use the index of addresses: for a bare min it may walk all numbers of the job, row by row.
 _REPEATS: Final = """
 SELECT number, 'email', email, 'Row ' || first || ' has this address already; the first one counts.' FROM (
-    SELECT row.number, row.email, (
-        SELECT min(earlier.number) FROM accounts_importedrow AS earlier
-        WHERE earlier.job_id = row.job_id AND lower(earlier.email) = lower(row.email) AND earlier.number < row.number
-    ) AS first
-    FROM accounts_importedrow AS row WHERE row.job_id = %(job)s AND row.number > %(after)s
-) AS numbered WHERE first IS NOT NULL
+    SELECT number, email, min(coalesce(earlier, number)) OVER (PARTITION BY lower(email)) AS first FROM (
+        SELECT number, email, CASE WHEN number = first THEN (
+            SELECT min(earlier.number + 0) FROM accounts_importedrow AS earlier
+            WHERE earlier.job_id = %(job)s AND lower(earlier.email) = lower(batch.email) AND earlier.number <= %(after)s
+        ) END AS earlier FROM (
+            SELECT number, email, min(number) OVER (PARTITION BY lower(email)) AS first
+            FROM accounts_importedrow WHERE job_id = %(job)s AND number > %(after)s
+        ) AS batch
+    ) AS looked_for
+) AS numbered WHERE first < number
 """
+_LEAVE: Final = (
+    "DELETE FROM accounts_importedrow WHERE job_id = %(job)s AND number > %(after)s AND number = ANY(%(numbers)s)"
+)
 
 # LIMIT 1 has the planner look each address up in the index: joined freely it reads all members for each batch.
 _BATCH: Final = """
@@ -65,7 +73,7 @@ WITH batch AS (
     LEFT JOIN LATERAL (
         SELECT id, name, role FROM accounts_user AS found WHERE lower(found.email) = lower(row.email) LIMIT 1
     ) AS member ON true
-    WHERE row.job_id = %(job)s AND row.number > %(after)s AND NOT row.number = ANY(%(refused)s)
+    WHERE row.job_id = %(job)s AND row.number > %(after)s
 )
 """
 # Those who would be new and for whom there is no room any more: the first rows have it.
@@ -132,16 +140,21 @@ def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bo
         with cursor.copy(_STAGE) as copy:
             copy.write("".join(lines))
         for statement in (_OWNERS, _REPEATS):
-            cursor.execute(statement, facts)
-            refused += cursor.fetchall()
-        facts["refused"] = [number for number, *_ in refused]
+            refused += _leave(cursor, statement, facts)
         if room is not None:
-            cursor.execute(_TOO_MANY, {**facts, "room": room.members, "too_many": room.sentence})
-            refused += cursor.fetchall()
-            facts["refused"] = [number for number, *_ in refused]
+            refused += _leave(cursor, _TOO_MANY, {**facts, "room": room.members, "too_many": room.sentence})
         cursor.execute(_FORESEE if dry_run else _TAKE, facts)
         created, updated, taken = cursor.fetchone()
     return Taken(created, updated, taken - created - updated, refused)
+
+
+def _leave(cursor: Any, statement: str, facts: dict[str, Any]) -> list[tuple[int, str, str, str]]:
+    """What the statement finds, which doesn't count any more."""
+    cursor.execute(statement, facts)
+    found: list[tuple[int, str, str, str]] = cursor.fetchall()
+    if found:
+        cursor.execute(_LEAVE, {**facts, "numbers": [number for number, *_ in found]})
+    return found
 
 
 def _escaped(value: str | None) -> str:
