@@ -74,6 +74,11 @@ def claim(job_id: UUID) -> Job | None:
     return next(iter(Job.objects.raw(_CLAIM, {"id": job_id, "lease": settings.JOB_LEASE})), None)
 
 
+def has_passed(job_id: UUID) -> bool:
+    """Whether the job was left by who had it."""
+    return Job.objects.filter(pk=job_id, state=Job.State.RUNNING, lease_until__lt=Now()).exists()
+
+
 def renew(job: Job) -> bool:
     """Hold the job for another settings.JOB_LEASE seconds; whether somebody has cancelled it. Raises LeaseLost."""
     return _is_cancelled(job, _RENEW)

@@ -79,9 +79,17 @@ def _run_taken(taken: turns.Taken) -> None:
 
 
 def run_job(job_id: UUID) -> Job.State | None:
-    """Run the job of the active tenant (or control) if it can be had. Returns the state that it was left in, None when it wasn't had."""
+    """Run the job of the active tenant (or control) if it can be had. Returns the state that it was left in, None when it wasn't had.
+
+    One that was left by its worker waits for its turn when this worker has no room.
+    """
     with slots.slot() as has_slot:
-        return _had(job_id) if has_slot else None  # the sweeper comes back to it
+        if has_slot:
+            return _had(job_id)
+    # Who runs others' jobs keeps its slot from turn to turn: a job that was left would find one by luck alone.
+    if lease.has_passed(job_id):
+        summaries.put_back(context.current(), job_id)
+    return None
 
 
 def _had(job_id: UUID, *, is_told: bool = False) -> Job.State | None:

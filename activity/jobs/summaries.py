@@ -111,6 +111,14 @@ def due() -> list[tuple[UUID, str]]:
     return [(job_id, turns.owner_of(tenant_id)) for job_id, tenant_id in rows]
 
 
+def put_back(ref: Ref, job_id: UUID) -> None:
+    """Let a job that was left by its worker wait for its turn, as those that were queued do. What goes wrong is logged."""
+    with _control(), _late(job_id):
+        JobSummary.objects.filter(pk=job_id, state=Job.State.RUNNING).update(state=Job.State.QUEUED, due_at=Now())
+        turns.wait(_tenant_of(ref))
+        turns.make_room(_tenant_of(ref))
+
+
 def _tenant_of(ref: Ref) -> str | None:
     return ref.id if isinstance(ref, TenantRef) else None
 

@@ -28,7 +28,7 @@ from tenants.models import JobPause, JobSummary, JobTurn, Server, Tenant
 from tenants.refs import CONTROL, ControlRef, TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
-from tests.jobs.test_slots import no_worker_after  # noqa: F401  a fixture
+from tests.jobs.test_slots import holder, no_worker_after  # noqa: F401  a fixture
 
 
 @pytest.fixture
@@ -274,6 +274,26 @@ def test_a_worker_of_short_jobs_keeps_its_slot(
     assert run(4) == [False] * 4
     monkeypatch.setattr(slots, "stamp", lambda: None)
     assert any(run(4))
+
+
+@pytest.mark.parametrize(("lease_until", "is_next"), [("2000-01-01T00:00:00Z", True), ("2100-01-01T00:00:00Z", False)])
+def test_a_job_whose_worker_was_lost_has_its_turn_though_each_slot_is_taken(
+    acme: TenantRef, nobody_waits: None, kinds: Kinds, lease_until: str, is_next: bool  # noqa: F811
+) -> None:  # fmt: skip
+    """The slots are those of workers that go from turn to turn. The control is a job that somebody still has."""
+    kind = kinds.add(lambda run, params: None)
+    slots.limit(2)
+    with use_tenant(acme):
+        lost, waiting = job_start(kind=kind), job_start(kind=kind)
+        summaries.enqueue(acme, waiting.pk)
+        Job.objects.filter(pk=lost.pk).update(state="running", lease_until=lease_until, attempt=1)
+        summaries.tell(Job.objects.get(pk=lost.pk))
+        with holder():
+            assert run_job(lost.pk) is None
+    with use_control():
+        taken = turns.take()
+    assert taken is not None
+    assert taken.job_id == (lost.pk if is_next else waiting.pk)
 
 
 def test_a_tenant_that_can_not_be_reached_holds_nobody_up(
