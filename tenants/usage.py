@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -194,7 +195,7 @@ def _send(batch: dict[Key, Counts], number: int) -> dict[Key, Counts]:
 
 
 def start_flusher() -> None:
-    """Flush every FLUSH_SECONDS in a thread of this process from now on, and once more when the process ends."""
+    """Flush every FLUSH_SECONDS in a thread of this process from now on, and what is left when the process ends."""
     with _process.lock:
         if _process.flusher is not None and _process.flusher.is_alive():
             return
@@ -207,7 +208,7 @@ def start_flusher() -> None:
 
 
 def stop_flusher() -> None:
-    """Have the thread flush once more and end; wait for that, END_SECONDS at most. In a process without the thread nothing happens."""
+    """Have the thread flush what is left and end; wait for that, END_SECONDS at most. In a process without the thread nothing happens."""
     flusher = _process.flusher
     if flusher is not None:
         _process.ending.set()
@@ -217,14 +218,17 @@ def stop_flusher() -> None:
 def _flush_until(ending: threading.Event) -> None:
     while not ending.wait(FLUSH_SECONDS):
         _try_to_flush()
-    _try_to_flush()
+    until = time.monotonic() + END_SECONDS
+    while not _try_to_flush() and time.monotonic() < until:  # control may come back meanwhile
+        time.sleep(0.1)
 
 
-def _try_to_flush() -> None:
+def _try_to_flush() -> bool:
     try:
-        flush()
+        return flush()
     except Exception:  # nobody would start the thread again; the batch is sent again under its number
         log.exception("usage_not_flushed")
+        return False
 
 
 def forget() -> None:

@@ -111,6 +111,25 @@ def test_two_processes_and_a_control_that_goes_away_lose_and_double_nothing(
     assert kept(ref) == (total, total * 0.5)
 
 
+def test_a_process_that_ends_while_control_is_away_keeps_what_it_counted_if_that_comes_back(
+    lasting_tenant: LastingTenant, tmp_path: Path, start_counter: StartCounter
+) -> None:
+    """One try at the end would come too early: while control is away, and for seconds after, it is refused."""
+    ref, path = lasting_tenant(), tmp_path / "one"
+    with Proxy(control_url()) as proxy:
+        process = start_counter(ref, path, control=proxy.url, seconds=0.02)
+        wait_for(lambda: kept(ref)[0] > 0, process)
+        proxy.swallow()
+        proxy.cut()
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(6)  # longer than one try lasts
+        proxy.release()
+        assert process.wait(40) == 0
+    assert has_ended(path)
+    assert kept(ref)[0] == counted(path)
+
+
 def test_a_killed_process_loses_what_it_counted_since_its_last_flush_at_most(
     lasting_tenant: LastingTenant, tmp_path: Path, start_counter: StartCounter
 ) -> None:
