@@ -66,11 +66,6 @@ def _new_password(label: str = "Password") -> forms.CharField:
     )
 
 
-def zone_choices() -> list[tuple[str, str]]:
-    """The time zones, as people read them."""
-    return [(name, name.replace("_", " ")) for name in time_zones.offered()]
-
-
 class SignUpForm(ServiceForm):
     """A new organisation and its owner."""
 
@@ -158,16 +153,14 @@ class OrganisationForm(ServiceForm):
     """What the organisation says of itself."""
 
     name = forms.CharField(max_length=200, widget=forms.TextInput({"autocomplete": "off"}))
-    time_zone = forms.ChoiceField(
-        choices=zone_choices, help_text="By which scheduled jobs run, unless they have another one."
-    )
+    time_zone = forms.ChoiceField(help_text="By which scheduled jobs run, unless they have another one.")
 
     def __init__(self, *args: Any, time_zone: str, **kwargs: Any) -> None:
         """`time_zone`: the one that it has, which can be chosen whatever it is, so that nobody changes it unawares."""
         super().__init__(*args, **kwargs)
         zones: Any = self.fields["time_zone"]
-        if time_zone not in time_zones.offered():
-            zones.choices = [(time_zone, time_zone), *zones.choices]
+        own = [] if time_zone in time_zones.offered() else [time_zone]
+        zones.choices = time_zones.choices(*own)
 
 
 class ProfileForm(ServiceForm):

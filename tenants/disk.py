@@ -16,18 +16,19 @@ def database_bytes(cursor: Any) -> int:
 
 def file_bytes() -> int:
     """The sizes of all the active tenant's files, added up. One look at each file: a tenant has as many as jobs, of 30 days."""
-    return sum(map(_size, _names("")))
+    return sum(map(_size, file_names()))
 
 
-def _names(folder: str) -> Iterator[str]:
+def file_names(folder: str = "") -> Iterator[str]:
+    """The names of the active tenant's files in the folder and below it, in order."""
     try:
         folders, names = default_storage.listdir(folder)
     except FileNotFoundError:
         return
     prefix = f"{folder}/" if folder else ""
-    yield from (f"{prefix}{name}" for name in names)
-    for below in folders:
-        yield from _names(f"{prefix}{below}")
+    yield from (f"{prefix}{name}" for name in sorted(names))
+    for below in sorted(folders):
+        yield from file_names(f"{prefix}{below}")
 
 
 def _size(name: str) -> int:

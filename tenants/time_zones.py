@@ -40,6 +40,11 @@ def offered() -> tuple[str, ...]:
     return ("UTC", *sorted(name for name in known() if name.partition("/")[0] in regions and "/" in name))
 
 
+def choices(*first: str) -> list[tuple[str, str]]:
+    """Those that are offered, as forms take them and people read them, behind `first`, which are there whatever they are."""
+    return [(name, name.replace("_", " ")) for name in dict.fromkeys([*first, *offered()])]
+
+
 def of_tenant(ref: TenantRef) -> str:
     """The name of an organisation's time zone. Raises Tenant.DoesNotExist, and django.db.DatabaseError."""
     try:
@@ -49,10 +54,12 @@ def of_tenant(ref: TenantRef) -> str:
 
 
 def update_tenant(ref: TenantRef, **changed: str) -> None:
-    """Write what has changed of what an organisation says of itself (`name`, `time_zone`), and have its schedules looked after at once.
+    """Write what has changed of what an organisation says of itself (`name`, `time_zone`), and have its schedules looked after at once
+    when that is the time zone.
 
     In one commit. Raises django.db.DatabaseError.
     """
     with transaction.atomic(using=CONTROL.alias):
         Tenant.objects.filter(pk=ref.id).update(**changed)
-        JobSchedule.objects.filter(tenant_id=ref.id).update(due_at=Now())
+        if "time_zone" in changed:
+            JobSchedule.objects.filter(tenant_id=ref.id).update(due_at=Now())

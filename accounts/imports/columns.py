@@ -45,16 +45,16 @@ def said_columns(said: Iterable[str], header: Sequence[str]) -> dict[str, int]:
         if name in columns:
             raise InvalidField("map", f"{name} is said twice.")
         columns[name] = _place(called, header)
-    return checked_columns(columns, header, field="map")
+    return checked_columns(columns, len(header), field="map")
 
 
-def checked_columns(columns: Mapping[str, int], header: Sequence[str], *, field: str) -> dict[str, int]:
-    """The columns, if they are there, each is one thing, and none that is required is missing. Raises InvalidField."""
+def checked_columns(columns: Mapping[str, int], width: int, *, field: str) -> dict[str, int]:
+    """The columns, if they are among the file's `width`, each is one thing, and none that is required is missing. Raises InvalidField."""
     if any(name not in columns for name in REQUIRED):
         raise InvalidField(field, "Say which column holds the e-mail address.")
     if len(set(columns.values())) < len(columns):
         raise InvalidField(field, "One column can't be two things.")
-    if not all(name in COLUMNS and 0 <= place < len(header) for name, place in columns.items()):
+    if not all(name in COLUMNS and 0 <= place < width for name, place in columns.items()):
         raise InvalidField(field, "The file has no such column.")
     return dict(columns)
 

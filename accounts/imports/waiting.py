@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,15 +30,6 @@ from tenants.refs import TenantRef
 FOLDER: Final = "jobs/waiting"  # of Tenantry's own folder: what else lies in the storage is the apps'
 PREVIEW: Final = 10  # rows
 KEPT: Final = 5  # files of one person that wait at once; of more the oldest go
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """How a file will be read: the names of its columns, and its first rows."""
-
-    layout: Layout
-    header: tuple[str, ...]
-    rows: list[Row]
 
 
 def waiting_keep(*, by: User, upload: Upload) -> WaitingImport:
@@ -77,12 +67,11 @@ def waiting_get(*, by: User, waiting_id: UUID) -> WaitingImport:
     return _find(WaitingImport.objects.using("default"), by, waiting_id)
 
 
-def waiting_preview(waiting: WaitingImport) -> Preview:
-    """What is in the file. Raises UploadRefused, and NotFound."""
-    layout = _layout(waiting)
+def waiting_preview(waiting: WaitingImport) -> tuple[tuple[str, ...], list[Row]]:
+    """The names of the file's columns, and its first rows. Raises UploadRefused, and NotFound."""
     try:
         with default_storage.open(waiting.file, "rb") as file:
-            return Preview(layout, *reading.preview(file, layout, rows=PREVIEW))
+            return reading.preview(file, _layout(waiting), rows=PREVIEW)
     except FileNotFoundError:
         raise NotFound("file") from None
 
@@ -98,7 +87,7 @@ def waiting_start(*, by: User, waiting_id: UUID, columns: Mapping[str, int], mod
             format=_layout(waiting).format,
             encoding=waiting.encoding,
             separator=waiting.separator,
-            columns=checked_columns(columns, [""] * waiting.width, field="columns"),
+            columns=checked_columns(columns, waiting.width, field="columns"),
             width=waiting.width,
             sha256=waiting.sha256,
             size=waiting.size,

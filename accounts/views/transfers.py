@@ -97,7 +97,7 @@ def _choose(request: MemberRequest, *, refusal: str = "", status: int = 200) -> 
 def _columns(request: MemberRequest, waiting_id: UUID, form: ImportForm, *, refusal: str = "") -> HttpResponse:
     try:
         kept = waiting.waiting_get(by=request.user, waiting_id=waiting_id)
-        preview = waiting.waiting_preview(kept)
+        header, rows = waiting.waiting_preview(kept)
     except NotFound:
         return _gone(request)
     except UploadRefused as error:  # the file was taken, so its storage has changed it
@@ -107,18 +107,11 @@ def _columns(request: MemberRequest, waiting_id: UUID, form: ImportForm, *, refu
         chosen = dict(_places(request.POST))
     facts = {
         "waiting": kept,
-        "layout": preview.layout,
         "columns": [
-            {"place": place, "name": name, "chosen": chosen.get(place, "")} for place, name in enumerate(preview.header)
+            {"place": place, "name": name, "chosen": chosen.get(place, "")} for place, name in enumerate(header)
         ],
-        "rows": [
-            {
-                "number": row.number,
-                "cells": [*row.cells, *[""] * len(preview.header)][: len(preview.header)],
-                "fault": row.fault,
-            }
-            for row in preview.rows
-        ],
+        "rows": rows,
+        "are_first": len(rows) == waiting.PREVIEW,
         "form": form,
         "refusal": refusal,
     }

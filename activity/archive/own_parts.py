@@ -19,7 +19,7 @@ from activity.proof.export import proof_lines
 from activity.retention import kept_days
 from activity.schedules.models import Schedule
 from activity.search import Query
-from tenants import context
+from tenants import context, disk
 from tenants.models import Tenant
 
 KIND: Final = "tenant.archive"
@@ -80,7 +80,7 @@ def _log_lines() -> Iterator[bytes]:
 @archive_part("files")
 def files_part() -> Iterator[Entry]:
     """Every file in the tenant's storage, but for archives themselves, and what unfinished jobs are at work on or waits to be started."""
-    for name in _names(""):
+    for name in disk.file_names():
         if not _is_left_out(name):
             try:
                 file = default_storage.open(name, "rb")
@@ -88,17 +88,6 @@ def files_part() -> Iterator[Entry]:
                 continue
             with file:
                 yield Entry(name, file.chunks(BLOCK))
-
-
-def _names(folder: str) -> Iterator[str]:
-    try:
-        folders, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    prefix = f"{folder}/" if folder else ""
-    yield from (f"{prefix}{name}" for name in sorted(names))
-    for below in sorted(folders):
-        yield from _names(f"{prefix}{below}")
 
 
 def _is_left_out(name: str) -> bool:

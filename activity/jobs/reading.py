@@ -44,11 +44,12 @@ def header_of(file: IO[bytes], layout: Layout) -> tuple[str, ...]:
 
 
 def preview(file: IO[bytes], layout: Layout, *, rows: int) -> tuple[tuple[str, ...], list[Row]]:
-    """The names of the columns, and the first rows, as far as there are columns. Raises UploadRefused."""
+    """The names of the columns, and the first rows, each with as many cells as there are columns. Raises UploadRefused."""
     with refusing():
         table = _at_a_glance(file, layout)
         header = table.header
-        return header, [row._replace(cells=row.cells[: len(header)]) for row in islice(table.rows(), rows)]
+        width = len(header)
+        return header, [row._replace(cells=[*row.cells, *[""] * width][:width]) for row in islice(table.rows(), rows)]
 
 
 def _at_a_glance(file: IO[bytes], layout: Layout) -> Table:

@@ -68,8 +68,7 @@ class ScheduleForm(forms.Form):
             del self.fields["what"]
         zones: Any = self.fields["time_zone"]
         own = [] if schedule is None or not schedule.time_zone else [schedule.time_zone]
-        names = dict.fromkeys([*own, *time_zones.offered()])
-        zones.choices = [("", "The organisation's"), *((name, name.replace("_", " ")) for name in names)]
+        zones.choices = [("", "The organisation's"), *time_zones.choices(*own)]
         zones.help_text = f"The organisation's is {tenant_zone}."
 
     def full_clean(self) -> None:
