@@ -11,13 +11,14 @@ from activity.jobs import lease, lines
 from activity.jobs.errors import HandedBack, JobFailed, LeaseLost
 from activity.jobs.models import Job, JobLine
 from activity.jobs.run import Run
-from activity.jobs.runner import run_job
+from activity.jobs.runner import INTERRUPTED, run_job
 from activity.jobs.services import job_cancel, job_retry, job_start
 from activity.jobs.testing import job_dies, job_run
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
+from tests.jobs.conftest import Lasting, run
 from tests.jobs.kinds import Kinds, Raise, kinds, lose_the_database, losing_is_survived  # noqa: F401  fixtures
 
 
@@ -89,11 +90,15 @@ def test_what_becomes_of_it(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F
 
 
 @pytest.mark.usefixtures("losing_is_survived")
-def test_an_interruption_and_a_quarantine(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
-    job = job_start(kind=kinds.add(lambda run, params: None))
-    Job.objects.filter(pk=job.pk).update(stalls=3, attempt=3)
-    run_job(job.pk)
-    assert log_of(job)[-1].startswith("It was started 3 times in a row without any progress")
+def test_interruptions_and_a_quarantine(lasting: Lasting, kinds: Kinds) -> None:  # noqa: F811
+    with use_tenant(lasting.ref):
+        job = job_start(kind=kinds.add(lose_the_database))
+    for _ in range(4):
+        run(lasting.ref, job.pk)
+    with use_tenant(lasting.ref):
+        assert log_of(job)[1:-1:2] == [INTERRUPTED] * 3
+        assert set(JobLine.objects.filter(job=job, sentence=INTERRUPTED).values_list("level", flat=True)) == {"warning"}
+        assert log_of(job)[-1].startswith("It was started 3 times in a row without any progress")
 
 
 def test_the_newest_lines_are_kept(tenant: TenantRef, kinds: Kinds, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

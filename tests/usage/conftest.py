@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from tenants import usage
+from tenants import disk, usage
 from tenants.context import use_control
 from tenants.models import UsageDay
 from tenants.refs import TenantRef
@@ -53,6 +54,12 @@ def limit(settings: Any) -> Any:
         settings.PLAN_LIMITS = {meter: {"free": number} for meter, number in limits.items()}
 
     return set_limits
+
+
+def used_storage() -> int:
+    """What the active tenant takes of disks at this moment, in bytes."""
+    with connection.cursor() as cursor:
+        return disk.database_bytes(cursor) + disk.file_bytes()
 
 
 def day_of(ref: TenantRef) -> UsageDay | None:

@@ -23,7 +23,7 @@ from tenants.context import use_control, use_tenant
 from tenants.models import Tenant, UsageDay, UsageWriter
 from tenants.refs import TenantRef
 from tests.activity.conftest import LastingTenant
-from tests.usage.conftest import day_of
+from tests.usage.conftest import day_of, used_storage
 
 HOUR = timedelta(hours=1)
 
@@ -58,7 +58,8 @@ def test_members_events_and_storage_are_those_of_each_tenant(acme: TenantRef, gl
     with use_tenant(acme):
         for name in ("ann", "bob", "cy"):
             User.objects.create_user(f"{name}@example.com", None)
-        before = default_storage.size(default_storage.save("jobs/a/large", ContentFile(b"x" * 1_000_000)))
+        before = used_storage()
+        default_storage.save("jobs/a/large", ContentFile(b"x" * 1_000_000))
     add_events(acme, midnight, 5)
     add_events(acme, midnight + 3 * HOUR, 2)
     add_events(acme, midnight, 4, Rollup.Series.ACTION_DAYS)  # hours that were folded
@@ -73,7 +74,7 @@ def test_members_events_and_storage_are_those_of_each_tenant(acme: TenantRef, gl
     assert row.storage_bytes is not None
     assert other.storage_bytes is not None
     assert other.storage_bytes > 5_000_000
-    assert row.storage_bytes > before + 5_000_000
+    assert row.storage_bytes >= before + 1_000_000
     assert row.measured_at is not None
 
 
@@ -249,7 +250,6 @@ def test_a_meters_name_is_its_own(own_meter: Any) -> None:
     with pytest.raises(ValueError, match="already"):
         own_meter("members", title="Others")(lambda cursor, day: 1)
     with pytest.raises(ValueError, match="no name"):
-        own_meter("Members!", title="Others")
         own_meter("Members!", title="Others")(lambda cursor, day: 1)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
 
 from accounts.models import User
 from activity.jobs.errors import JobFailed
@@ -27,6 +26,7 @@ from tests.accounts.conftest import Api, ApiOf
 from tests.accounts.pages.conftest import SignedIn
 from tests.jobs.conftest import Lasting, lasting, send  # noqa: F401  a fixture
 from tests.jobs.kinds import Kinds
+from tests.usage.conftest import used_storage
 
 MIB = 1024 * 1024
 
@@ -34,11 +34,6 @@ MIB = 1024 * 1024
 @pytest.fixture
 def asking(api: ApiOf, owner: User) -> Api:
     return api(owner)
-
-
-def used_storage() -> int:
-    with connection.cursor() as cursor:
-        return disk.database_bytes(cursor) + disk.file_bytes()
 
 
 # --- Storage ---------------------------------------------------------------------------------------------------------------
