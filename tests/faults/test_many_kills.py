@@ -60,7 +60,7 @@ class Workers:
     def kill(self, number: int, *, whole: bool) -> list[Victim]:
         """Kill a worker with all its processes, or those of its processes that have a job; the attempts that were hit.
 
-        Its processes are stopped first: a kill that hits nobody's work would prove nothing.
+        Its processes are stopped first: a kill that hits nobody's work, or only jobs whose effects are all there, would prove nothing.
         """
         started = self.running[number]
         main = psutil.Process(started.popen.pid)
@@ -70,11 +70,14 @@ class Workers:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.suspend()
             holders = self._holders(started)
-            if not holders:
-                self._resume(main)
-            return holders or None
+            if any(has_no_effect(job_id) for job_id, _ in holders):
+                return holders
+            self._resume(main)
+            return None
 
-        holders: dict[Held, int] = wait_for(stopped, timeout=30, interval=0.05, what="the worker has a job")
+        holders: dict[Held, int] = wait_for(
+            stopped, timeout=30, interval=0.05, what="the worker has a job with no effect yet"
+        )
         killed_at = datetime.now(UTC)
         if whole:
             for process in [*main.children(), main]:
@@ -104,6 +107,11 @@ class Workers:
     def stop(self) -> None:
         for stack in self.stacks:
             stack.close()
+
+
+def has_no_effect(job_id: Any) -> bool:
+    """Not one of its steps is committed, so that a COMMIT which a stopped process had just sent doesn't make them all."""
+    return not Note.objects.filter(title=Job.objects.get(pk=job_id).params["title"]).exists()
 
 
 def finished() -> int:
