@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import partial
@@ -23,6 +22,7 @@ from tenants.lifecycle.offboard import delete_tenant
 from tenants.lifecycle.provision import provision_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import Api
+from tests.at_once import at_once
 
 
 @pytest.fixture
@@ -39,28 +39,12 @@ def initrode(django_db_setup: None, django_db_blocker: Any) -> Iterator[TenantRe
         delete_tenant(ref)
 
 
-def _together(ref: TenantRef, *calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in threads that start at once, each in the tenant; answers what each returned or raised."""
-    gate = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], Any]) -> Any:
-        with use_tenant(ref):
-            gate.wait()
-            try:
-                return call()
-            except Exception as error:
-                return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
-
-
 def test_two_owners_who_demote_each_other_leave_one(initrode: TenantRef) -> None:
     for _ in range(10):
         with use_tenant(initrode):
             User.objects.all().delete()
             one, two = (User.objects.create_user(f"{name}@x.example", role=Role.OWNER) for name in ("one", "two"))
-        outcomes = _together(
+        outcomes = at_once(
             initrode,
             partial(member_change_role, by=one, member=copy(two), role=Role.VIEWER),
             partial(member_change_role, by=two, member=copy(one), role=Role.VIEWER),
@@ -73,7 +57,7 @@ def test_a_sign_in_link_is_used_once(initrode: TenantRef) -> None:
     with use_tenant(initrode):
         user = User.objects.create_user("link@x.example")
         secret = sign_in_link_create(user=user)
-    outcomes = _together(initrode, *[lambda: sign_in_link_consume(secret)] * 5)
+    outcomes = at_once(initrode, *[lambda: sign_in_link_consume(secret)] * 5)
     assert sum(isinstance(outcome, User) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, SignInLinkUnusable) for outcome in outcomes) == 4
 
@@ -87,7 +71,7 @@ def test_a_key_sent_five_times_at_once_takes_effect_once(initrode: TenantRef) ->
         with ThreadPoolExecutor(1) as pool:  # a thread of its own: a server's threads aren't in a tenant beforehand
             return pool.submit(asking.post, "/members", {"email": "new@x.example"}, Idempotency_Key="once").result()
 
-    answers = _together(initrode, *[post] * 5)
+    answers = at_once(initrode, *[post] * 5)
     statuses = sorted(answer.status_code for answer in answers)
     assert set(statuses) <= {201, 409}
     assert 201 in statuses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from tests.accounts.conftest import ApiOf, api, fresh_limits, owner, quick_passw
 from tests.activity.conftest import LastingTenant, report
 from tests.activity.test_api import EVENT, batch
 from tests.activity.test_ingest import sent
+from tests.at_once import at_once
 
 
 @pytest.fixture(autouse=True)
@@ -85,21 +86,9 @@ def test_the_api_says_what_to_do(api: ApiOf, owner: User) -> None:  # noqa: F811
 def send_at_once(lasting_tenant: LastingTenant, senders: int) -> int:
     """As many senders at once, of one event each; how many were kept."""
     ref = lasting_tenant()
-    barrier = threading.Barrier(senders)
-
-    def send(number: int) -> None:
-        with context.use_tenant(ref):
-            barrier.wait(20)
-            try:
-                services.events_ingest([sent(number)])
-            except QuotaExceeded:
-                pass
-
-    threads = [threading.Thread(target=send, args=[number]) for number in range(senders)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(ref, *[partial(services.events_ingest, [sent(number)]) for number in range(senders)])
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert all(isinstance(failure, QuotaExceeded) for failure in failures), failures
     with context.use_tenant(ref):
         return kept()
 

@@ -30,7 +30,7 @@ def worker(tmp_path: Path, django_db_setup: None) -> Iterator[Started]:
     redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
     command = ("celery", "-A", "tests.benchmarks.no_op_tasks", "--quiet", "worker", "--concurrency", "1", "-n", "b@l")
     with program(tmp_path, *command, process="worker") as started:
-        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        started.wait_until_ready()
         yield started
 
 

@@ -43,7 +43,7 @@ def worker(
     )
     command = ("celery", "-A", application, "--quiet", "worker", *options)
     with program(folder, *command, process="worker", JOB_LEASE=str(lease), JOBS_AT_ONCE=f"free={at_once}") as started:
-        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        started.wait_until_ready()
         yield started
 
 

@@ -6,10 +6,11 @@ import csv
 import io
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -97,12 +98,18 @@ def lasting_api(lasting: Lasting, api: ApiOf) -> Api:  # noqa: F811
 
 
 def send(
-    asking: Api, content: str | bytes, *, content_type: str = "text/csv", key: str = "", **extra: Any
+    asking: Api,
+    content: str | bytes,
+    *,
+    content_type: str = "text/csv",
+    key: str = "",
+    query: Mapping[str, Any] | None = None,
+    **extra: Any,
 ) -> HttpResponse:
     """Send a file to be imported, as the body."""
     client = Client(raise_request_exception=False, HTTP_HOST=asking.host)
     headers = {"Authorization": f"Bearer {asking.token}"} | ({"Idempotency-Key": key} if key else {})
-    path = f"{asking.root}/members/import"
+    path = f"{asking.root}/members/import?{urlencode(query or {}, doseq=True)}"
     # Not by post(), which would write the bytes anew in the charset that the type names.
     return client.generic("POST", path, content, content_type, headers=headers, **extra)
 

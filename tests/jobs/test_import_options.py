@@ -5,15 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 import pytest
-import xlsxwriter
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.http import HttpResponse
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +24,8 @@ from activity.jobs.models import Job
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import Api, ApiOf
-from tests.jobs.conftest import events_of, imported, members, problems, run, send_form
+from tests.jobs.conftest import events_of, imported, members, problems, run, send, send_form
+from tests.jobs.workbooks import written
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # Good rows, repeats near and far, an owner, members who are there, and each kind of fault.
@@ -72,14 +69,7 @@ def ndjson_of(rows: list[list[str]]) -> bytes:
 
 
 def xlsx_of(rows: list[list[str]]) -> bytes:
-    file = io.BytesIO()
-    book = xlsxwriter.Workbook(file)
-    sheet = book.add_worksheet()
-    for number, row in enumerate(rows):
-        for place, cell in enumerate(row):
-            sheet.write_string(number, place, cell)
-    book.close()
-    return file.getvalue()
+    return written(rows, strings_to_formulas=False, strings_to_urls=False).getvalue()
 
 
 FORMATS: dict[str, tuple[Any, str]] = {
@@ -89,17 +79,8 @@ FORMATS: dict[str, tuple[Any, str]] = {
 }
 
 
-def post(asking: Api, content: bytes, content_type: str = "text/csv", key: str = "", **query: Any) -> HttpResponse:
-    client = Client(raise_request_exception=False, HTTP_HOST=asking.host)
-    headers = {"Authorization": f"Bearer {asking.token}"} | ({"Idempotency-Key": key} if key else {})
-    path = f"{asking.root}/members/import?{urlencode(query, doseq=True)}"
-    return client.generic("POST", path, content, content_type, headers=headers)
-
-
 def done(asking: Api, tenant: TenantRef, content: bytes, content_type: str = "text/csv", **query: Any) -> Job:
-    answer = post(asking, content, content_type, **query)
-    assert answer.status_code == 202, answer.content
-    return run(tenant, answer.json()["id"])
+    return imported(asking, tenant, content, content_type=content_type, query=query)
 
 
 def users(tenant: TenantRef) -> list[tuple[Any, ...]]:
@@ -204,7 +185,7 @@ def test_columns_that_are_not_said_are_let_be(asking: Api, acme: TenantRef) -> N
 def test_what_can_not_be_is_422_by_its_field_and_starts_nothing(
     asking: Api, acme: TenantRef, query: dict[str, Any], field: str, word: str
 ) -> None:
-    answer = post(asking, WORK, **query)
+    answer = send(asking, WORK, query=query)
     assert answer.status_code == 422
     assert answer["Content-Type"] == "application/problem+json"
     assert list(answer.json()["errors"]) == [field]
@@ -214,14 +195,14 @@ def test_what_can_not_be_is_422_by_its_field_and_starts_nothing(
 
 
 def test_a_column_that_is_there_twice_is_not_said(asking: Api) -> None:
-    answer = post(asking, b"mail,mail\na@example.com,b@example.com\n", map=["email:mail"])
+    answer = send(asking, b"mail,mail\na@example.com,b@example.com\n", query={"map": ["email:mail"]})
     assert "there twice" in answer.json()["errors"]["map"][0]
 
 
 def test_the_same_key_with_other_options_is_another_request(asking: Api) -> None:
-    assert post(asking, WORK, key="k", map=["email:Work mail"]).status_code == 202
-    assert post(asking, WORK, key="k", map=["email:Work mail"])["Idempotency-Replayed"] == "true"
-    assert post(asking, WORK, key="k", map=["email:Work mail"], dry_run="true").status_code == 422
+    assert send(asking, WORK, key="k", query={"map": ["email:Work mail"]}).status_code == 202
+    assert send(asking, WORK, key="k", query={"map": ["email:Work mail"]})["Idempotency-Replayed"] == "true"
+    assert send(asking, WORK, key="k", query={"map": ["email:Work mail"], "dry_run": "true"}).status_code == 422
 
 
 # --- New members alone -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import xlsxwriter
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -28,6 +27,7 @@ from tenants.refs import TenantRef
 from tests.accounts.pages.conftest import SignedIn
 from tests.jobs.conftest import members, run
 from tests.jobs.test_pages import html, last_job
+from tests.jobs.workbooks import written
 
 FILE = "Work mail;Called;Position;Notes\nann@example.com;Ann;viewer;<b>\nbob@example.com;Bob;;\n"
 CHOSEN = {"column-0": "email", "column-1": "name", "column-2": "role", "column-3": "", "mode": "create_and_update"}
@@ -99,12 +99,7 @@ def test_columns_are_proposed_by_their_names(
 
 
 def test_a_workbook_is_shown_and_started(signed_in: SignedIn, admin: User, acme: TenantRef) -> None:
-    file = io.BytesIO()
-    book = xlsxwriter.Workbook(file)
-    sheet = book.add_worksheet()
-    for number, row in enumerate([["Email", "Name"], ["ann@example.com", "Ann"]]):
-        sheet.write_row(number, 0, row)
-    book.close()
+    file = written([["Email", "Name"], ["ann@example.com", "Ann"]])
     client = signed_in(admin)
     place = send(client, file.getvalue(), "people.xlsx")
     page = html(client.get(place))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ from tenants.models import JobSummary, JobTurn
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
 from tests.accounts.pages.conftest import SignedIn
+from tests.at_once import at_once
 from tests.jobs.conftest import Lasting, events_of, imported, lasting, run  # noqa: F401  fixtures
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
 from tests.notes.models import Note
@@ -167,22 +167,14 @@ def test_of_two_at_once_one_retries_it(
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         job = job_start(kind=kinds.add(FailsAt(0)))
         run_job(job.pk)
-    outcomes: list[str] = []
-    ready = threading.Barrier(4)
 
-    def retry() -> None:
-        with django_db_blocker.unblock(), use_tenant(lasting.ref):
-            ready.wait(10)
-            try:
-                outcomes.append(job_retry(job=job).state)
-            except JobNotFailed as refusal:
-                outcomes.append(refusal.state)
+    def retry() -> str:
+        try:
+            return job_retry(job=job).state
+        except JobNotFailed as refusal:
+            return refusal.state
 
-    threads = [threading.Thread(target=retry) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert outcomes == ["queued"] * 4
+    with django_db_blocker.unblock():
+        assert at_once(lasting.ref, *[retry] * 4) == ["queued"] * 4
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         assert [event["action"] for event in events_of(lasting.ref, job.pk)].count("job.retried") == 1

@@ -26,19 +26,17 @@ from tests.notes.models import Note
 LONG = 30.0  # seconds, which nobody waits for
 
 
-class InSteps:
+def in_steps(run: Run, params: Any) -> None:
     """A step at once, and then waiting, outside of a step, for as long as it may; a second attempt ends at once."""
-
-    def __call__(self, run: Run, params: Any) -> None:
-        if run.saved:
-            return
-        with run.step():
-            Note.objects.create(title="limited", body="")
-            run.done, run.saved = 1, {"next": 1}
-        until = time.monotonic() + LONG
-        while time.monotonic() < until:
-            run.check()
-            time.sleep(0.01)
+    if run.saved:
+        return
+    with run.step():
+        Note.objects.create(title="limited", body="")
+        run.done, run.saved = 1, {"next": 1}
+    until = time.monotonic() + LONG
+    while time.monotonic() < until:
+        run.check()
+        time.sleep(0.01)
 
 
 def in_one_statement(run: Run, params: Any) -> None:
@@ -64,7 +62,7 @@ def start(kind: str) -> Job:
 
 
 def test_it_fails_with_a_sentence_and_keeps_what_it_did(kinds: Kinds) -> None:  # noqa: F811
-    job = start(kinds.add(InSteps(), time_limit=0.3))
+    job = start(kinds.add(in_steps, time_limit=0.3))
     started = time.monotonic()
     assert run_job(job.pk) == "failed"
     assert 0.3 <= time.monotonic() - started < 5

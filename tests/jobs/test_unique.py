@@ -21,6 +21,7 @@ from tenants.context import use_control, use_tenant
 from tenants.models import JobSummary
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
+from tests.at_once import at_once
 from tests.jobs.conftest import Lasting, events_of, lasting  # noqa: F401  fixtures
 from tests.jobs.kinds import Kinds, Raise, kinds  # noqa: F401  a fixture
 
@@ -92,20 +93,11 @@ def test_by_the_api(api: ApiOf, owner: User) -> None:
 
 def start_at_once(lasting: Lasting, blocker: DjangoDbBlocker, kind: str, key: str | None) -> list[UUID]:  # noqa: F811
     """The job that each of eight threads has started, all of them in the same moment."""
-    found: list[UUID] = []
-    ready = threading.Barrier(8)
-
-    def start() -> None:
-        with blocker.unblock(), use_tenant(lasting.ref):
-            ready.wait(10)
-            found.append(job_start(kind=kind, unique=key, upload=Input(io.BytesIO(b"x"), "x")).pk)
-
-    threads = [threading.Thread(target=start) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(found) == 8
+    with blocker.unblock():
+        found = at_once(
+            lasting.ref, *[lambda: job_start(kind=kind, unique=key, upload=Input(io.BytesIO(b"x"), "x")).pk] * 8
+        )
+    assert all(isinstance(job_id, UUID) for job_id in found), found
     return found
 
 

@@ -13,12 +13,12 @@ from datetime import date, datetime, time
 from typing import Any
 
 import pytest
-import xlsxwriter
 
 from activity.jobs import reading, xlsx_files, xlsx_parts
 from activity.jobs.errors import JobFailed, UploadRefused
 from activity.jobs.tables import MAX_COLUMNS, Layout, Row
 from activity.jobs.xlsx_files import XlsxTable
+from tests.jobs.workbooks import written
 from tests.operations.processes import ROOT
 
 TYPES = b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
@@ -79,27 +79,6 @@ HEADER = f'<row r="1">{text("A1", "email")}{text("B1", "name")}</row>'
 
 def row(number: int, *cells: str) -> str:
     return f'<row r="{number}">{"".join(cells)}</row>'
-
-
-def written(rows: list[list[Any]], *, constant_memory: bool = False, **options: Any) -> io.BytesIO:
-    """A workbook as a library writes it; with constant memory its texts are in their cells, else shared."""
-    file = io.BytesIO()
-    book = xlsxwriter.Workbook(file, {"constant_memory": constant_memory, **options})
-    sheet = book.add_worksheet()
-    formats = {
-        datetime: book.add_format({"num_format": "d mmm yyyy hh:mm"}),
-        date: book.add_format({"num_format": "dd/mm/yyyy"}),
-        time: book.add_format({"num_format": "hh:mm:ss"}),
-    }
-    for number, cells in enumerate(rows):
-        for place, cell in enumerate(cells):
-            if type(cell) in formats:
-                sheet.write_datetime(number, place, cell, formats[type(cell)])
-            elif cell is not None:
-                sheet.write(number, place, cell)
-    book.close()
-    file.seek(0)
-    return file
 
 
 @pytest.mark.parametrize("constant_memory", [False, True], ids=["shared texts", "texts in cells"])

@@ -82,6 +82,10 @@ class Started:
         lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [line for line in lines if event is None or line["event"] == event]
 
+    def wait_until_ready(self) -> None:
+        """Until a worker of Celery takes tasks."""
+        self.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+
     def wait_for_line(self, timeout: float = 30.0, **facts: Any) -> dict[str, Any]:
         """The first line with these facts, once it is there."""
         deadline = time.monotonic() + timeout

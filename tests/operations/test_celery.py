@@ -33,7 +33,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> I
     """A worker with one child that is ready for tasks."""
     redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
     with program(tmp_path_factory.mktemp("worker"), *WORKER, process="worker") as started:
-        wait_until_ready(started)
+        started.wait_until_ready()
         yield started
 
 
@@ -42,10 +42,6 @@ def acme_entered(committed_tenant: TenantRef, django_db_blocker: Any) -> Iterato
     """`acme` without a transaction, as a request has it when its hints go out."""
     with django_db_blocker.unblock(), use_tenant(committed_tenant):
         yield committed_tenant
-
-
-def wait_until_ready(worker: Started) -> None:
-    worker.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
 
 
 def test_a_hint_runs_in_its_tenant_and_leaves_one_line(worker: Started, acme_entered: TenantRef) -> None:
@@ -112,7 +108,7 @@ def test_a_worker_is_asked_and_named_in_the_summary_of_a_job(worker: Started, ac
 
 def test_sigterm_ends_a_worker_with_0(start_program: Callable[..., Started]) -> None:
     other = start_program(*WORKER, "--hostname", "other@localhost", process="worker")
-    wait_until_ready(other)
+    other.wait_until_ready()
     code, seconds = other.terminate()
     assert code == 0
     assert seconds < 25

@@ -34,7 +34,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> I
     redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
     folder = tmp_path_factory.mktemp("worker")
     with program(folder, *WORKER, process="worker", CELERY_RESULT_BACKEND=settings.CELERY_BROKER_URL) as started:
-        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        started.wait_until_ready()
         yield started
 
 
@@ -174,7 +174,7 @@ def test_control_a_forgetful_worker_keeps_neither_tenant_nor_connections(
     """The control of the chains and the connections above. A chain never goes on in a wrong tenant: it doesn't go on at all."""
     worker.terminate()  # the last test of this file
     other = start_program("celery", "-A", "tests.operations.forgetful", *WORKER[3:], process="worker")
-    other.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+    other.wait_until_ready()
     answers = uuid4().hex
     with use_tenant(two_tenants[0]):
         two_in_a_chain(answers)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.xdist_group("replica")
 def worker(tmp_path: Any, django_db_setup: None) -> Iterator[Started]:
     command = ("celery", "-A", "config", "--quiet", "worker", "--concurrency", "1", "--hostname", "reads@localhost")
     with program(tmp_path, *command, process="worker") as started:
-        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        started.wait_until_ready()
         yield started
 
 

@@ -119,13 +119,13 @@ def test_without_lock_and_keys_all_three_start_it(lasting_tenant: LastingTenant)
     assert count > SCHEDULES
 
 
-def started_after_kills(lasting_tenant: LastingTenant, *options: str) -> list[int]:
+def started_after_kills(lasting_tenant: LastingTenant) -> list[int]:
     """Kill two, one after the other, between the claim and the commit; then let one do it."""
     ref = lasting_tenant()
     with context.use_tenant(ref):
         with_schedules(ref)
         for _ in range(2):
-            with dispatchers(ref, 1, "hold", *options) as (held,):
+            with dispatchers(ref, 1, "hold") as (held,):
                 held.go()
                 held.wait_for("held")
         # The killed ones' locks are there until Postgres has noticed.

@@ -171,7 +171,7 @@ def test_a_worker_counts_its_jobs_and_flushes_before_it_ends(lasting_tenant: Las
     redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
     worker = ("celery", "-A", "config", "--quiet", "worker", "--concurrency", "2")
     with program(tmp_path, *worker, process="worker") as started:
-        started.wait_for_line(timeout=60, logger="celery.apps.worker", level="info")
+        started.wait_until_ready()
         with use_tenant(ref):
             job = job_start(kind="members.export")
         started.wait_for_line(timeout=60, event="job_ended", job=str(job.pk))

@@ -269,7 +269,7 @@ def test_a_meter_that_fails_in_its_own_way_costs_the_others_nothing(
         assert row.measured_at is not None
 
 
-def test_what_could_not_be_measured_is_not_said_to_be(acme: TenantRef, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_measured_is_not_said_to_be(acme: TenantRef) -> None:
     with use_tenant(acme), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE accounts_user RENAME TO elsewhere")
     measure()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.accounts.conftest import PASSWORD, Api, ApiOf
 from tests.accounts.pages.conftest import SignedIn
 from tests.accounts.test_request_cost import statements
 from tests.activity.conftest import LastingTenant
+from tests.at_once import at_once
 from tests.jobs.conftest import imported, members, problems, run, send
 
 
@@ -188,24 +190,14 @@ def add_at_once(ref: TenantRef, adders: int) -> tuple[int, int]:
     pool = pool_of(server_of(ref.server).primary)
     former = pool.max_size
     pool.resize(3 * adders)
-    barrier, refused = threading.Barrier(adders), []
-
-    def add(number: int) -> None:
-        with use_tenant(ref):
-            barrier.wait(30)
-            try:
-                member_create(by=None, email=f"person{number}@example.com")
-            except PlanLimitReached as error:
-                refused.append(error)
-
-    threads = [threading.Thread(target=add, args=[number]) for number in range(adders)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outcomes = at_once(
+        ref, *[partial(member_create, by=None, email=f"person{number}@example.com") for number in range(adders)]
+    )
     pool.resize(former)
+    refused = sum(isinstance(outcome, PlanLimitReached) for outcome in outcomes)
+    assert refused + sum(isinstance(outcome, User) for outcome in outcomes) == adders, outcomes
     with use_tenant(ref):
-        return len(refused), User.objects.count()
+        return refused, User.objects.count()
 
 
 def test_of_twenty_at_once_exactly_the_limit_are_added(lasting_tenant: LastingTenant, limit: Any) -> None:

@@ -264,7 +264,7 @@ def test_a_repeat_of_what_was_started_is_answered_beyond_the_limit(tenant: Tenan
 
 
 def test_without_limits_files_and_jobs_ask_for_nothing_more(
-    tenant: TenantRef, limit: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+    tenant: TenantRef, limit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_: Any) -> None:
         raise AssertionError("asked")
