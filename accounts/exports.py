@@ -6,7 +6,7 @@ A job also writes XLSX and Parquet, from the rows of NDJSON.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, get_args
 
 import orjson
 from django.db import connections, router
@@ -22,13 +22,14 @@ from activity.jobs.downloads import CONTENT_TYPES
 from activity.jobs.parquet_files import FieldType, ParquetFile
 from activity.jobs.replica import reading_from_replica
 from activity.jobs.run import Run
+from activity.jobs.tables import TITLES
 from activity.jobs.workbook import Workbook
 from activity.spreadsheets import guarded
 from tenants.db.copying import copy_blocks, copy_rows
 from tenants.streaming import streamed
 
 Format = Literal["csv", "ndjson"]
-FileFormat = Literal["csv", "ndjson", "xlsx", "parquet"]
+FileFormat = Literal["csv", "xlsx", "ndjson", "parquet"]
 RoleName = Literal["owner", "admin", "member", "viewer", ""]
 
 KIND: Final = "members.export"
@@ -38,7 +39,6 @@ _COLUMNS: Final = ("id", "email", "name", "role", "is_active", "created_at", "la
 COLUMNS: Final = (*_COLUMNS[:-1], "last_login_at")
 _TYPES: Final[dict[str, FieldType]] = {"is_active": "truth", "created_at": "moment", "last_login_at": "moment"}
 NO_PARQUET: Final = "Parquet isn't installed on this server (pyarrow). Use csv, ndjson or xlsx."
-FORMATS: Final[dict[FileFormat, str]] = {"csv": "CSV", "xlsx": "Excel", "ndjson": "NDJSON", "parquet": "Parquet"}
 _MOMENT: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 _CSV: Final = f"""
@@ -81,7 +81,7 @@ class ExportParams(BaseModel):
 
 def file_formats() -> dict[FileFormat, str]:
     """The formats of files that a job can write here, and what people call them."""
-    return {name: title for name, title in FORMATS.items() if name != "parquet" or parquet_files.is_installed()}
+    return {name: TITLES[name] for name in get_args(FileFormat) if name != "parquet" or parquet_files.is_installed()}
 
 
 def statement(

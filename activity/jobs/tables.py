@@ -11,7 +11,8 @@ from typing import IO, Any, Final, Literal, NamedTuple, Protocol, cast
 from activity.jobs.errors import JobFailed, UploadRefused
 
 Format = Literal["csv", "ndjson", "xlsx"]
-FORMATS: Final[dict[Format, str]] = {"csv": "CSV", "ndjson": "NDJSON", "xlsx": "XLSX"}
+# What people call formats of files: those that are read, and Parquet, which is written alone.
+TITLES: Final = {"csv": "CSV", "xlsx": "Excel (XLSX)", "ndjson": "NDJSON", "parquet": "Parquet"}
 
 TOO_DEEP: Final = (
     "The first rows of this file lie behind too much else. Copy what is needed into a new one, and send that."

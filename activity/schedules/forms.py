@@ -10,13 +10,12 @@ from django import forms
 
 from activity.jobs.errors import ParametersInvalid
 from activity.jobs.kinds import Kind, all_kinds, find_kind
-from activity.jobs.tables import FORMATS
+from activity.jobs.tables import TITLES
 from activity.schedules.errors import ScheduleError, ScheduleInvalid
 from activity.schedules.models import Schedule
 from activity.schedules.recurrence import FIELDS, WEEKDAYS, Every
 from tenants import time_zones
 
-TITLES: Final = {**{str(name): title for name, title in FORMATS.items()}, "parquet": "Parquet"}
 EVERY_CHOICES: Final = [(Every.HOUR, "Hour"), (Every.DAY, "Day"), (Every.WEEK, "Week"), (Every.MONTH, "Month")]
 
 
@@ -114,7 +113,7 @@ def what_of(schedule: Schedule) -> str:
     if kind is None:
         return schedule.kind
     form = schedule.params.get("format") if len(_formats(kind)) > 1 else None
-    return f"{kind.title}, {_format_title(form)}" if form else kind.title
+    return f"{kind.title}, {TITLES.get(form, form.upper())}" if form else kind.title
 
 
 def _initial(schedule: Schedule) -> dict[str, Any]:
@@ -135,7 +134,7 @@ def _choices_of(name: str, formats: Collection[str]) -> list[tuple[str, str]]:
     assert kind is not None
     if not formats:
         return [(name, kind.title)]
-    return [(f"{name}:{form}", f"{kind.title}, {_format_title(form)}") for form in formats]
+    return [(f"{name}:{form}", f"{kind.title}, {TITLES.get(form, form.upper())}") for form in formats]
 
 
 def _is_simple(kind: Kind) -> bool:
@@ -156,7 +155,3 @@ def _takes(kind: Kind, form: str) -> bool:
     except ParametersInvalid as refusal:
         return "params.format" not in refusal.errors
     return True
-
-
-def _format_title(form: str) -> str:
-    return TITLES.get(form, form.upper())

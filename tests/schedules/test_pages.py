@@ -70,7 +70,7 @@ def test_one_is_made_and_stands_in_words(acme: TenantRef, browser: Client) -> No
     page = html(browser.post("/jobs/schedules/create", {**FORM, "time_zone": "Europe/Berlin"}, follow=True))
     assert "“Weekly export” is scheduled: every Monday at 07:00." in page
     assert "Every Monday at 07:00, Europe/Berlin" in page
-    assert "Export of members, XLSX" in page
+    assert "Export of members, Excel (XLSX)" in page
     assert "By Olivia" in page
     assert "not yet" in page
     with use_tenant(acme):

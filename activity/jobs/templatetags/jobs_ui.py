@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from django import template
 from django.utils.timesince import timesince
 
 from activity.jobs.csv_files import SEPARATORS
 from activity.jobs.kinds import counts_of, title_of
 from activity.jobs.models import Job
-from activity.jobs.tables import FORMATS, Format
+from activity.jobs.tables import TITLES
 
 register = template.Library()
 
@@ -39,7 +37,7 @@ def took(job: Job) -> str:
 @register.filter
 def format_title(form: str) -> str:
     """A file's format, as people write it; jobs from before there was a choice are of CSV."""
-    return FORMATS.get(cast(Format, form), "CSV")
+    return TITLES.get(form, "CSV")
 
 
 @register.filter
