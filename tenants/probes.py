@@ -15,6 +15,7 @@ from typing import Any, Literal
 import psycopg
 from django.conf import settings
 from django.utils.module_loading import import_string
+from kombu.transport.redis import PRIORITY_STEPS, Channel
 from psycopg.rows import tuple_row
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
@@ -176,6 +177,8 @@ async def _redis(url: str, *, queue: str | None = None) -> dict[str, Any]:
         if queue is None:
             await client.ping()
             return {}
-        return {"queue_depth": await client.llen(queue)}
+        # A list for each priority, as kombu names them.
+        lists = [f"{queue}{Channel.sep}{priority}" if priority else queue for priority in PRIORITY_STEPS]
+        return {"queue_depth": sum([await client.llen(name) for name in lists])}
     finally:
         await client.aclose()

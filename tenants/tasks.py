@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from celery import current_app, shared_task
 
@@ -11,14 +11,16 @@ from tenants.models import Tenant
 from tenants.refs import CONTROL
 from tenants.task import TenantTask
 
+UPKEEP: Final = 9  # the lowest priority that the broker has; what has none goes first
+
 
 @shared_task(base=TenantTask, name="tenants.fan_out", runs_in_control=True)
 def fan_out(*, task: str, **kwargs: Any) -> int:
-    """Send a task to every active tenant and to control; answers to how many. For upkeep that has no hurry."""
+    """Send a task to every active tenant and to control; answers to how many. For upkeep that has no hurry: all else goes before it."""
     ids = Tenant.objects.filter(state=Tenant.State.ACTIVE).order_by("id").values_list("id", flat=True)
     count = 0
     for tenant in (CONTROL.id, *ids):
-        current_app.send_task(task, headers={"tenant": str(tenant)}, retry=False)
+        current_app.send_task(task, headers={"tenant": str(tenant)}, priority=UPKEEP, retry=False)
         count += 1
     return count
 

@@ -13,7 +13,9 @@ from tenants import context
 from tenants.refs import TenantRef
 
 
-@job_kind(own_parts.KIND, title="Archive of the organisation", verb="tenant.archive", counts=("files", "rows"))
+@job_kind(
+    own_parts.KIND, title="Archive of the organisation", verb="tenant.archive", counts=("files", "rows"), unit="files"
+)
 def tenant_archive(run: Run, params: NoParams) -> None:
     """Write all that is the tenant's into one ZIP. An attempt that died begins anew: half a ZIP is of no use."""
     ref = context.current()

@@ -33,7 +33,7 @@ def forget(subjects: Collection[str]) -> None:
         files.delete(job.input_file)
         Job.objects.filter(pk=job.pk).update(input_file="")
     for job in Job.objects.filter(state__in=(Job.State.QUEUED, Job.State.FAILED), attempt__gt=0).select_for_update():
-        files.forget_parts(job)
+        files.forget_made(job)
     JobProblem.objects.exclude(value="").update(value="")
     for job in Job.objects.only("actor", "cancelled_by", "ip"):
         _forget_names(job, subjects)

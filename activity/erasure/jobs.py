@@ -32,6 +32,8 @@ class EraseParams(BaseModel):
     params=EraseParams,
     counts=("events",),
     is_always_started=True,
+    own_address="/activity/erasures",
+    unit="events",
 )
 def activity_erase(run: Run, params: EraseParams) -> None:
     """Each part bears being done again. While MongoDB is away, or an older job still runs, it goes back and waits."""
@@ -54,7 +56,7 @@ def activity_erase(run: Run, params: EraseParams) -> None:
 
 def _wait_for_others(run: Run) -> None:
     if forget.is_underway(run.saved["settled"]):
-        raise HandedBack(reason="a job that may have read what is erased still runs")
+        raise HandedBack(reason="a job that may have read what is erased still runs", again_in=60)
 
 
 def _take_out(run: Run, params: EraseParams) -> None:

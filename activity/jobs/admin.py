@@ -6,13 +6,41 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import IsNull
 from django.http import HttpRequest
 
 from activity.jobs.kinds import all_kinds, title_of
+from activity.jobs.models import Job
 from tenants.admin_read_only import ReadOnly
 from tenants.models import JobPause, JobSummary, JobTurn
+
+
+class StateFilter(admin.SimpleListFilter):
+    """By state; the choices are those that there are in all, and aren't looked for among the jobs."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state) for state in Job.State.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[JobSummary]) -> QuerySet[JobSummary]:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By kind, in the same way."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.name, kind.title) for kind in all_kinds()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[JobSummary]) -> QuerySet[JobSummary]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
 @admin.register(JobSummary)
@@ -20,7 +48,7 @@ class JobSummaryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Which jobs there are, in what state, and what went wrong."""
 
     list_display = ("title", "organisation", "state", "priority", "done", "created_at", "finished_at", "error")
-    list_filter = ("state", "kind")
+    list_filter = (StateFilter, KindFilter)
     list_select_related = ("tenant",)
     list_display_links = None
     list_per_page = 50
@@ -56,7 +84,9 @@ class JobTurnAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobTurn]:
         """With what each has waiting and running, counted for the rows of the page alone."""
-        own = JobSummary.objects.filter(tenant=OuterRef("tenant"), finished_at=None).order_by().values("tenant")
+        # Control's own have no tenant, which equals nothing.
+        is_own = Q(tenant=OuterRef("tenant")) | Q(IsNull(F("tenant"), True), IsNull(OuterRef("tenant"), True))
+        own = JobSummary.objects.filter(is_own, finished_at=None).order_by().values("tenant")
         queued, running = own.filter(state="queued"), own.filter(state="running")
         turns: QuerySet[JobTurn] = super().get_queryset(request)
         return turns.annotate(

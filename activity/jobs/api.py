@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 from activity.api import caller
 from activity.jobs import links, selectors, services
 from activity.jobs.downloads import report_response, result_response
-from activity.jobs.errors import JobNotFound, ParametersInvalid
+from activity.jobs.errors import JobNotFound, KindUnknown, ParametersInvalid
 from activity.jobs.kinds import kind_of, verb_of
 from activity.jobs.models import OF_SCHEDULE, Job
 from activity.jobs.schemas import JobFilter, JobIn, JobOut, JobPageOut, LineOut, LinkIn, LinkOut, LogFilter, LogPageOut
@@ -37,7 +37,10 @@ def job_list(request: HttpRequest, filters: Query[JobFilter]) -> dict[str, Any]:
 def job_start(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
     """It runs after the answer; ask for it by its id until its state is `succeeded`, `failed` or `cancelled`."""
     caller(request).require("jobs.write")
-    caller(request).require(kind_of(body.kind).verb)
+    kind = kind_of(body.kind)
+    caller(request).require(kind.verb)
+    if kind.own_address:
+        raise KindUnknown(f"{kind.title} isn't started here: send what it takes to POST {kind.own_address}.")
     if (body.unique or "").startswith(OF_SCHEDULE):
         raise ParametersInvalid({"unique": [f"Keys that begin with {OF_SCHEDULE} are those of schedules."]})
     after = None if body.after is None else _former(request, body.after)

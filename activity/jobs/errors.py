@@ -16,7 +16,7 @@ Stopped                     the run must end now; raised inside a kind by its `R
 ├── LeaseLost               another attempt has the job, or none: nothing of this one counts any more
 ├── Cancelled               somebody cancelled the job
 ├── TimeLimitReached        the attempt has lasted for as long as its kind may
-└── HandedBack              the worker is stopping, or the tenant isn't served: another attempt goes on later
+└── HandedBack              the worker is stopping, or it can't go on now (the tenant isn't served, say): another attempt does later
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class JobFinished(JobError):
     status = 409
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"This job has {state} already; there is nothing left to cancel.")
+        outcome = "was cancelled" if state == "cancelled" else f"has {state}"
+        super().__init__(f"This job {outcome} already; there is nothing left to cancel.")
         self.state = state
 
 
@@ -143,4 +144,8 @@ class TimeLimitReached(Stopped):
 
 
 class HandedBack(Stopped):
-    """Raised when this worker is about to stop, or the tenant isn't served at this route: the job waits for another attempt."""
+    """Raised when this worker is about to stop, or the job can't go on now: it waits for another attempt, in `again_in` seconds."""
+
+    def __init__(self, *, reason: str, again_in: float = 10.0) -> None:
+        super().__init__(reason=reason)
+        self.again_in = again_in

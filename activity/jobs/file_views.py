@@ -15,8 +15,8 @@ from django.views.decorators.http import require_safe
 from activity.jobs import links, selectors
 from activity.jobs.downloads import result_response
 from activity.jobs.errors import JobNotFound, LinkInvalid
-from activity.jobs.kinds import find_kind, verb_of
-from activity.jobs.views import JobsRequest
+from activity.jobs.kinds import verb_of
+from activity.jobs.views import JobsRequest, facts_of
 from tenants.middleware import refuse
 
 PROPOSED = frozenset({"900", "86400", "604800"})  # seconds that the page offers
@@ -35,7 +35,7 @@ def job_link(request: HttpRequest, job_id: UUID) -> HttpResponse:
     facts = {"link": link, "url": request.build_absolute_uri(link.path)}
     if getattr(request, "htmx", None):
         return render(request, "jobs/link.html", facts)
-    return render(request, "jobs/job.html", {**facts, "job": job, "kind": find_kind(job.kind), "may_act": True})
+    return render(request, "jobs/job.html", {**facts_of(request, job), **facts})
 
 
 @never_cache

@@ -10,8 +10,10 @@ import structlog
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from activity.jobs.errors import HandedBack
 from activity.jobs.models import Job
-from tenants import plan_limits
+from tenants import context, directory, plan_limits
+from tenants.refs import TenantRef
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +37,24 @@ def open_input(job: Job) -> File[Any]:
 
 
 def save_result(job: Job, file: File[Any]) -> str:
-    """Keep what an attempt made; returns its name in storage. Raises PlanLimitReached."""
-    plan_limits.check_storage(file.size)
-    return default_storage.save(f"jobs/{job.pk}/result-{job.attempt}", file)
+    """Keep what an attempt made; returns its name in storage. Its parts go with the job's end. Raises PlanLimitReached, and HandedBack."""
+    plan_limits.check_storage(file.size, frees=sum(map(default_storage.size, parts_of(job))))
+    return _unless_gone(default_storage.save(f"jobs/{job.pk}/result-{job.attempt}", file))
 
 
 def save_part(job: Job, number: int, file: IO[bytes]) -> str:
-    """Keep a part of what the job makes, until the job has ended; returns its name in storage. Raises PlanLimitReached."""
+    """Keep a part of what the job makes, until the job has ended; returns its name in storage. Raises PlanLimitReached, and HandedBack."""
     plan_limits.check_storage(size_of(file))
-    return default_storage.save(f"jobs/{job.pk}/part-{job.attempt}-{number}", File(file))
+    return _unless_gone(default_storage.save(f"jobs/{job.pk}/part-{job.attempt}-{number}", File(file)))
+
+
+def _unless_gone(name: str) -> str:
+    """The name of what was just kept; a tenant that was deleted meanwhile, with its folder, must not have it again. Raises HandedBack."""
+    ref = context.current()
+    if isinstance(ref, TenantRef) and ref.alias not in directory.active_aliases([ref.id]):
+        delete(name)
+        raise HandedBack(reason="tenant not served here")
+    return name
 
 
 def open_part(name: str) -> File[Any]:
@@ -53,16 +64,26 @@ def open_part(name: str) -> File[Any]:
 
 def parts_of(job: Job) -> list[str]:
     """The names in storage of all parts that there are, those of attempts that were given up included."""
+    return _names_of(job, "part-")
+
+
+def results_left(job: Job) -> list[str]:
+    """The names in storage of what attempts made that didn't finish the job."""
+    return [name for name in _names_of(job, "result-") if name != job.result_file]
+
+
+def _names_of(job: Job, beginning: str) -> list[str]:
     folder = f"jobs/{job.pk}"
     try:
         _, names = default_storage.listdir(folder)
     except FileNotFoundError:
         return []
-    return [f"{folder}/{name}" for name in names if name.startswith("part-")]
+    return [f"{folder}/{name}" for name in names if name.startswith(beginning)]
 
 
-def forget_parts(job: Job) -> None:
-    """Delete what a job that doesn't run has written so far, if it was in parts: its next attempt begins anew."""
+def forget_made(job: Job) -> None:
+    """Delete what a job that doesn't run has written so far; if it was in parts, its next attempt begins anew."""
+    delete(*results_left(job))
     parts = parts_of(job)
     if parts:
         delete(*parts)

@@ -16,6 +16,7 @@ from activity.jobs import lease, shutdown, slots
 from activity.jobs.errors import Cancelled, HandedBack, LeaseLost, Stopped, TimeLimitReached
 from activity.jobs.run import Run
 from tenants import context, usage
+from tenants.db.copying import Copies, copies
 from tenants.refs import Ref, TenantRef
 
 log = structlog.get_logger(__name__)
@@ -33,13 +34,15 @@ class Heartbeat:
         self.time_limit = time_limit  # seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="job-heartbeat", daemon=True)
-        # The connection that the kind's own statements use, so that a long one can be interrupted.
+        # The connection that the kind's own statements use, and its COPYs, so that a long one can be interrupted.
         self._worked_on: Any = None
+        self._copies = Copies()
         self._counted_at = time.monotonic()
 
     def __enter__(self) -> Self:
         connection.ensure_connection()
         self._worked_on = connection.connection
+        self._token = copies.set(self._copies)
         self._thread.start()
         return self
 
@@ -48,6 +51,7 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        copies.reset(self._token)
         self._count()
 
     def _count(self) -> None:
@@ -65,7 +69,7 @@ class Heartbeat:
             now = time.monotonic()
             try:
                 if shutdown.is_asked_for():
-                    raise HandedBack(reason="worker stopping")
+                    raise HandedBack(reason="worker stopping", again_in=0)
                 if (
                     now - began_at >= self.time_limit
                 ):  # and the lease goes on, so that nobody else begins before the kind has heard of it
@@ -93,5 +97,6 @@ class Heartbeat:
         try:
             if self._worked_on.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self._worked_on.cancel_safe(timeout=1.0)
+            self._copies.interrupt(timeout=1.0)
         except Exception as error:  # the run hears of it at its next check all the same
             log.info("job_not_interrupted", job=str(self.run.job.pk), error=type(error).__name__)

@@ -10,4 +10,5 @@ job_kind(
     title="Export of the activity log",
     verb="activity.read",
     params=log_export.ExportParams,
+    unit="events",
 )(log_export.activity_export)

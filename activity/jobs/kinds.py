@@ -42,7 +42,8 @@ class Kind:
     `upload_at`: it works on a file, which is sent to this address of its own and not to POST /jobs. `has_report`: it may leave problems
     by row and column. `counts`: the names of what it counts, in the order in which people read them. `time_limit`: seconds after which an
     attempt is stopped and the job fails; None is settings.JOB_TIME_LIMIT.
-    `is_always_started`: also when the plan's seconds of the day are used up.
+    `is_always_started`: also when the plan's seconds of the day are used up. `own_address`: only this address starts it, which asks for
+    more than its verb; POST /jobs and schedules don't. `unit`: what its progress counts, in the plural.
     """
 
     name: str
@@ -55,6 +56,13 @@ class Kind:
     counts: tuple[str, ...] = ()
     time_limit: float | None = None
     is_always_started: bool = False
+    own_address: str = ""
+    unit: str = "rows"
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether POST /jobs and schedules start it."""
+        return not (self.upload_at or self.own_address)
 
     def parse(self, params: Mapping[str, Any]) -> BaseModel:
         """The parameters with their types. Raises ParametersInvalid."""
@@ -86,12 +94,25 @@ def job_kind(
     counts: tuple[str, ...] = (),
     time_limit: float | None = None,
     is_always_started: bool = False,
+    own_address: str = "",
+    unit: str = "rows",
 ) -> Callable[[RunKind[P]], RunKind[P]]:
     """Register the decorated function as what runs a kind of job. `title` is what people read."""
 
     def register(run: RunKind[P]) -> RunKind[P]:
         _kinds[name] = Kind(
-            name, title, verb, params, run, upload_at, has_report, counts, time_limit, is_always_started
+            name,
+            title,
+            verb,
+            params,
+            run,
+            upload_at,
+            has_report,
+            counts,
+            time_limit,
+            is_always_started,
+            own_address,
+            unit,
         )
         return run
 
@@ -102,7 +123,7 @@ def kind_of(name: str) -> Kind:
     """The kind of that name. Raises KindUnknown."""
     kind = _kinds.get(name)
     if kind is None:
-        known = ", ".join(sorted(kind.name for kind in _kinds.values() if not kind.upload_at))
+        known = ", ".join(sorted(kind.name for kind in _kinds.values() if kind.is_offered))
         raise KindUnknown(f"There is no kind of job with this name; known are {known}.")
     return kind
 
@@ -122,6 +143,12 @@ def title_of(name: str) -> str:
     """What people call a kind; its name for one that is no longer there."""
     kind = _kinds.get(name)
     return name if kind is None else kind.title
+
+
+def unit_of(name: str) -> str:
+    """What a kind's progress counts, in the plural."""
+    kind = _kinds.get(name)
+    return "rows" if kind is None else kind.unit
 
 
 def counts_of(name: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -60,7 +60,8 @@ SELECT cancelled_by IS NOT NULL FROM jobs_job WHERE id = %(id)s AND attempt = %(
 """
 _CHECKPOINT: Final = """
 UPDATE jobs_job
-SET done = %(done)s, total = %(total)s, counts = %(counts)s, checkpoint = %(checkpoint)s, rate = %(rate)s, stalls = 0,
+SET done = %(done)s, total = %(total)s, counts = %(counts)s, checkpoint = %(checkpoint)s, rate = %(rate)s,
+    stalls = CASE WHEN %(is_kept)s OR checkpoint IS DISTINCT FROM %(checkpoint)s THEN 0 ELSE stalls END,
     lease_until = clock_timestamp() + %(lease)s * interval '1 second'
 WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'running'
 """
@@ -106,8 +107,12 @@ def checkpoint(
     counts: Mapping[str, int],
     saved: Mapping[str, Any],
     rate: float | None = None,
+    is_kept: bool = True,
 ) -> None:
-    """Note how far the job is; inside a transaction, with what was done, so that both commit or neither does. Raises LeaseLost."""
+    """Note how far the job is; inside a transaction, with what was done, so that both commit or neither does. Raises LeaseLost.
+
+    `is_kept`: the next attempt needn't do again what was done. What it would begin anew isn't progress, however far it is.
+    """
     facts: dict[str, Any] = {
         "id": job.pk,
         "attempt": job.attempt,
@@ -115,6 +120,7 @@ def checkpoint(
         "done": done,
         "total": total,
         "rate": rate,
+        "is_kept": is_kept,
         "counts": connection.ops.adapt_json_value(dict(counts), None),
         "checkpoint": connection.ops.adapt_json_value(dict(saved), None),
     }

@@ -118,6 +118,14 @@ class Job(models.Model):
         return self.cancelled_by is not None and not self.is_finished
 
     @property
+    def waits_for(self) -> Job | None:
+        """The job that it comes after, while that hasn't succeeded."""
+        is_waiting = (
+            self.state == Job.State.QUEUED and self.after is not None and self.after.state != Job.State.SUCCEEDED
+        )
+        return self.after if is_waiting else None
+
+    @property
     def percent(self) -> int | None:
         """How much of it is done, in whole percents; None while the total isn't known."""
         if self.state == Job.State.SUCCEEDED:

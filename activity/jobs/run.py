@@ -84,11 +84,14 @@ class Run:
             self._problems, self._lines, self._is_in_step = [], [], False
 
     def report(self) -> None:
-        """Note `done` and `total` outside of a step, at most twice a second, for work that is one long read. Raises Stopped."""
+        """Note `done` and `total` outside of a step, at most twice a second, for work that is one long read. Raises Stopped.
+
+        Unless `saved` is another than before, it isn't progress: a job that was only reported on when its worker died is set aside in time.
+        """
         self.check()
         if time.monotonic() - self._reported_at >= REPORT_EVERY:
             self._check_route()
-            self._checkpoint()
+            self._checkpoint(is_kept=False)
 
     def problem(self, row: int, column: str, value: str, reason: str) -> None:
         """Put a line into the job's report, with the step that is open or with the next one: what of the input wasn't taken, and why.
@@ -125,9 +128,16 @@ class Run:
         JobProblem.objects.bulk_create(kept, batch_size=1000)
         self._problems_kept += len(kept)
 
-    def _checkpoint(self) -> None:
-        rate = self._pace.rate(self.done)
-        lease.checkpoint(self.job, done=self.done, total=self.total, counts=self.counts, saved=self.saved, rate=rate)
+    def _checkpoint(self, *, is_kept: bool = True) -> None:
+        lease.checkpoint(
+            self.job,
+            done=self.done,
+            total=self.total,
+            counts=self.counts,
+            saved=self.saved,
+            rate=self._pace.rate(self.done),
+            is_kept=is_kept,
+        )
         self._reported_at = time.monotonic()
 
     def _let_go_when_stopped(self) -> None:

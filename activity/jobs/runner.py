@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
@@ -34,12 +35,13 @@ _AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.Int
 NO_LONGER_ALLOWED = "Whoever started it may no longer do this, so it was not done."
 UNEXPECTED = "Something went wrong that was not foreseen. Operators find it in the log by the job's id."
 STALLED = (
-    f"It was started {lease.MAX_STALLS} times in a row without any progress, because its worker died or lost the database each time; "
-    "it was set aside. Retry it once the reason is mended: it goes on from where it was."
+    f"It was started {lease.MAX_STALLS} times in a row without any progress, because its worker died or lost the database each time, or a "
+    "statement took too long; it was set aside. Retry it once the reason is mended: it goes on from where it was."
 )
 TOO_LONG = "It was stopped after {seconds:g} s, which is as long as it may run at once. What it did stays: a retry goes on from there."
 GIVEN_BACK = "Handed back ({reason}): another worker goes on."
 INTERRUPTED = "Interrupted: the database was lost. It is tried again."
+OUT_OF_TIME = "Interrupted: a statement took longer than it may. It is tried again."
 
 
 def run_turns(seconds: float, *, call_others: Callable[[], object] = lambda: None) -> int | None:
@@ -89,7 +91,8 @@ def run_job(job_id: UUID) -> Job.State | None:
     # Who runs others' jobs keeps its slot from turn to turn: a job that was left would find one by luck alone.
     if lease.has_passed(job_id):
         summaries.put_back(context.current(), job_id)
-    return None
+        return None
+    return _tell_end(job_id)  # it may have been left before it was claimed, or after it had ended
 
 
 def _had(job_id: UUID, *, is_told: bool = False) -> Job.State | None:
@@ -141,7 +144,7 @@ def _work(job: Job) -> Job.State | None:
     except PlanLimitReached as error:
         state = _end_unless_stopped(job, run, error.message)
         if state == Job.State.FAILED:
-            files.forget_parts(job)  # which may be what there is no room for
+            files.forget_made(job)  # which may be what there is no room for
         return state
     except _AWAY as error:
         return _later(job, run, error)
@@ -162,8 +165,12 @@ def _stopped(job: Job, run: Run, reason: Stopped) -> Job.State | None:
     assert isinstance(reason, HandedBack)
     if not lease.release(job, blameless=True, line=Line(GIVEN_BACK.format(**reason.facts))):
         raise LeaseLost(job=str(job.pk), attempt=job.attempt)
+    files.delete(run.result[0])
     log.info("job_handed_back", **reason.facts)
-    _tell_end(job.pk)
+    if reason.again_in:
+        summaries.put_off(context.current(), job.pk, by=timedelta(seconds=reason.again_in))
+    else:
+        _tell_end(job.pk)
     return Job.State.QUEUED
 
 
@@ -184,7 +191,8 @@ def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
     log.warning("job_interrupted", error=type(error).__name__, exc_info=error)
     close_old_connections()
     try:
-        released = lease.release(job, blameless=False, line=Line(INTERRUPTED, JobLine.Level.WARNING))
+        sentence = OUT_OF_TIME if _is_out_of_time(error) else INTERRUPTED
+        released = lease.release(job, blameless=False, line=Line(sentence, JobLine.Level.WARNING))
     except _AWAY:
         log.warning("job_left", error=type(error).__name__)  # its lease runs out
         return None
@@ -192,6 +200,11 @@ def _later(job: Job, run: Run, error: Exception) -> Job.State | None:
         raise LeaseLost(job=str(job.pk), attempt=job.attempt)
     _tell_end(job.pk)
     return Job.State.QUEUED
+
+
+def _is_out_of_time(error: Exception) -> bool:
+    """Whether Postgres has cancelled the statement: nobody else does who isn't heard of by the run's check."""
+    return isinstance(error, psycopg.errors.QueryCanceled) or isinstance(error.__cause__, psycopg.errors.QueryCanceled)
 
 
 def _end(
@@ -206,6 +219,7 @@ def _end(
         files.delete(result[0])
         raise
     summaries.tell(ended, of_running=True)
+    files.delete(*files.results_left(ended))
     if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
         files.delete(ended.input_file, *files.parts_of(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)

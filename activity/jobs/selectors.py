@@ -16,7 +16,7 @@ def job_page(
     *, kind: str = "", state: str = "", actor: str = "", limit: int = 50, cursor: str | None = None
 ) -> Page[Job]:
     """A page of the jobs, newest first; `actor` is who started them, as type:id. Raises BadCursor."""
-    found = Job.objects.all() if "\0" not in kind + state + actor else Job.objects.none()
+    found = Job.objects.select_related("after") if "\0" not in kind + state + actor else Job.objects.none()
     if kind:
         found = found.filter(kind=kind)
     if state:
@@ -29,7 +29,7 @@ def job_page(
 
 def job_get(job_id: UUID) -> Job:
     """A job. Raises JobNotFound."""
-    job = Job.objects.filter(pk=job_id).first()
+    job = Job.objects.select_related("after").filter(pk=job_id).first()
     if job is None:
         raise JobNotFound()
     return job

@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import IO, Any, Final
+from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
@@ -28,6 +29,7 @@ TURNS: Final = "jobs.turns"  # the task's name
 LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500
+MENDED_AT_ONCE: Final = 500
 SETTLED_AT_ONCE: Final = 100  # followers of a job that somebody cancels, in their request
 
 
@@ -89,9 +91,11 @@ def job_start(
         job.input_file = files.save_input(job_id, upload.file)
     try:
         other = _insert(job)
-    except BaseException:
-        files.delete_all(job_id)
-        if connection.in_atomic_block:  # nothing of it can have committed; else its summary tells whether it has
+    except BaseException as error:
+        # A COMMIT whose answer was lost may have been one: then the sweep asks whether the job is there, and removes the file if not.
+        is_known = isinstance(error, Exception) and not isinstance(error, (OperationalError, InterfaceError))
+        if connection.in_atomic_block or is_known:
+            files.delete_all(job_id)
             with suppress(DatabaseError):
                 summaries.remove(job_id)
         raise
@@ -110,7 +114,7 @@ def _check_plan(kind: Kind | None, upload: Input | None = None) -> None:
 
 
 def _insert(job: Job) -> Job | None:
-    """Make the job's row and its event; or the job that has its unique key, when that was made in the same moment."""
+    """Make the job's row and its event; or the job that has its key, when that was made in the same moment."""
     ref = context.current()
     while True:
         try:
@@ -127,11 +131,19 @@ def _insert(job: Job) -> Job | None:
                     transaction.on_commit(lambda: followers.settle(job), robust=True)
                 return None
         except IntegrityError as error:
+            if (other := _with_its_key(job)) is not None:
+                return other
             if job.unique_key is None or not _is_of_unique_key(error):
                 raise
-            if (other := _unfinished(job.kind, job.unique_key)) is not None:
-                return other
             # That one has ended in the meantime: this one's turn.
+
+
+def _with_its_key(job: Job) -> Job | None:
+    if job.idempotency_key is not None:
+        former = Job.objects.filter(idempotency_key=job.idempotency_key).first()
+        if former is not None:
+            return former
+    return None if job.unique_key is None else _unfinished(job.kind, job.unique_key)
 
 
 def _unfinished(kind: str, unique: str) -> Job | None:
@@ -167,7 +179,7 @@ def job_cancel(*, job: Job) -> Job:
 
 def _cancelled(job: Job) -> None:
     summaries.tell(job)
-    files.delete(job.input_file, *files.parts_of(job))
+    files.delete(job.input_file, *files.parts_of(job), *files.results_left(job))
     followers.settle_all(job, most=SETTLED_AT_ONCE)
 
 
@@ -196,7 +208,8 @@ def job_retry(*, job: Job) -> Job:
         job = Job.objects.get(pk=job.pk)
         summaries.announce_again(ref, job.pk)
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
-        transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
+        # Not enqueue: in a long transaction somebody may have found the job as it was, and have said so.
+        transaction.on_commit(lambda: summaries.tell(job))
         hints.send_to_control(TURNS)
     return job
 
@@ -207,6 +220,16 @@ def _held(job: Job) -> Job:
     if held is None:
         raise JobNotFound()
     return held
+
+
+def jobs_mend() -> int:
+    """Have jobs found again that control has lost sight of; returns how many."""
+    found, last = 0, UUID(int=0)
+    while jobs := list(
+        Job.objects.filter(state__in=Job.UNFINISHED, pk__gt=last).only("pk", "kind").order_by("pk")[:MENDED_AT_ONCE]
+    ):
+        found, last = found + summaries.mend(jobs), jobs[-1].pk
+    return found
 
 
 def jobs_prune() -> int:

@@ -6,7 +6,7 @@ Whose turn it is to run one is said by turns.py, by what stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -60,8 +60,8 @@ def announce_again(ref: Ref, job_id: UUID) -> None:
 def tell(job: Job, *, of_running: bool = False) -> None:
     """Bring the summary of a job of the active tenant up to date with what has been committed, and its tenant's turn with it.
 
-    `of_running`: only a summary that says that it runs, for who has ended it: it may be queued again by now. What goes wrong is logged:
-    the sweeper does it again.
+    `of_running`: only a summary that says that this worker runs it, for who has ended it: it may be queued again by now, or be another's.
+    What goes wrong is logged: the sweeper does it again.
     """
     tenant_id = _tenant_of(context.current())
     facts = {"state": job.state, "done": job.done, "error": job.error, "finished_at": job.finished_at}
@@ -71,7 +71,7 @@ def tell(job: Job, *, of_running: bool = False) -> None:
         facts["worker"] = workers.name()
     with _control(), _late(job.pk):
         found = JobSummary.objects.filter(pk=job.pk)
-        (found.filter(state=Job.State.RUNNING) if of_running else found).update(**facts)
+        (found.filter(state=Job.State.RUNNING, worker=workers.name()) if of_running else found).update(**facts)
         if job.state == Job.State.QUEUED:
             turns.wait(tenant_id)
         if job.state != Job.State.RUNNING:
@@ -94,7 +94,9 @@ def remove_if_old(job_id: UUID) -> bool:
 def put_off(ref: Ref, job_id: UUID, *, by: timedelta = SWEEP_AGAIN) -> None:
     """Let a job that can't begin yet wait for so long, without taking a place among those that run: one that isn't there, say."""
     with _control(), _late(job_id):
-        JobSummary.objects.filter(pk=job_id).update(state=Job.State.QUEUED, due_at=Now() + by)
+        JobSummary.objects.filter(pk=job_id).update(
+            state=Job.State.QUEUED, finished_at=None, error="", due_at=Now() + by
+        )
         turns.make_room(_tenant_of(ref))
 
 
@@ -117,6 +119,28 @@ def put_back(ref: Ref, job_id: UUID) -> None:
         JobSummary.objects.filter(pk=job_id, state=Job.State.RUNNING).update(state=Job.State.QUEUED, due_at=Now())
         turns.wait(_tenant_of(ref))
         turns.make_room(_tenant_of(ref))
+
+
+def mend(jobs: Sequence[Job]) -> int:
+    """Have jobs of the active tenant that aren't finished found again, where control has lost them or takes them for finished; how many.
+
+    Control may have failed over to a replica that was behind, or whoever told it last may have been late.
+    """
+    tenant_id = _tenant_of(context.current())
+    with _control(), transaction.atomic(using=CONTROL.alias):
+        known = JobSummary.objects.filter(pk__in=[job.pk for job in jobs], finished_at=None)
+        lost = {job.pk: job for job in jobs}
+        for job_id in known.values_list("pk", flat=True):
+            del lost[job_id]
+        for job in lost.values():
+            facts = {"state": Job.State.QUEUED, "finished_at": None, "error": "", "due_at": Now()}
+            JobSummary.objects.update_or_create(
+                pk=job.pk, defaults=facts, create_defaults={**facts, "tenant_id": tenant_id, "kind": job.kind}
+            )
+            log.warning("job_found_again", job=str(job.pk), kind=job.kind)
+        if lost:
+            turns.wait(tenant_id)
+    return len(lost)
 
 
 def _tenant_of(ref: Ref) -> str | None:

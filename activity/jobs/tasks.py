@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 
 from activity.jobs import cleanup, runner, services, summaries, turns
-from tenants.refs import CONTROL
+from tenants import hints
 from tenants.task import TenantTask
 
 HINT_EXPIRES = 10  # seconds after which a hint of the sweep needn't arrive: the job is due again
+PRUNES_FOR = 60.0  # seconds for a tenant's old jobs
 TURNS_FOR = 10.0  # seconds after which a worker that runs short jobs gives others of its tasks a chance
 
 
@@ -41,13 +43,19 @@ def sweep(**_: Any) -> int:
 
 @shared_task(base=TenantTask, name="jobs.prune")
 def prune(**_: Any) -> int:
-    """Throw away old jobs of the tenant, or of control, and files of jobs that are too old or too much."""
-    return services.jobs_prune() + cleanup.results_prune()
+    """Throw away old jobs of the tenant, or of control, and files of jobs that are too old or too much; find jobs that control has lost."""
+    services.jobs_mend()
+    until, pruned = time.monotonic() + PRUNES_FOR, 0
+    while batch := services.jobs_prune():
+        pruned += batch
+        if time.monotonic() >= until:
+            break  # the others tomorrow: other tenants' turn
+    return pruned + cleanup.results_prune()
 
 
 def call_workers() -> None:
-    """Tell a worker that jobs wait."""
-    take_turns.apply_async(headers={"tenant": CONTROL.id}, expires=HINT_EXPIRES, retry=False)
+    """Tell a worker that jobs wait; off this thread, since a broker that is away mustn't end who has just taken a job."""
+    hints.send_to_control(services.TURNS)
 
 
 def hint(jobs: list[tuple[UUID, str]]) -> int:

@@ -53,13 +53,18 @@ def job_list(request: HttpRequest) -> HttpResponse:
 def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job. While it isn't finished, the page asks for what moves every second."""
     job = _get(job_id)
+    template = "jobs/progress.html" if getattr(request, "htmx", None) else "jobs/job.html"
+    return render(request, template, facts_of(request, job))
+
+
+def facts_of(request: HttpRequest, job: Job) -> dict[str, Any]:
+    """What a job's page shows."""
     facts: dict[str, Any] = {"job": job, "kind": find_kind(job.kind), "may_act": _may(request, job)}
     if facts["kind"] is not None and facts["kind"].has_report and facts["may_act"]:
         facts |= {"problems": selectors.problems_first(job), "problems_count": selectors.problems_count(job)}
     if facts["may_act"]:
         facts["lines"] = selectors.log_latest(job)
-    template = "jobs/progress.html" if getattr(request, "htmx", None) else "jobs/job.html"
-    return render(request, template, facts)
+    return facts
 
 
 def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:

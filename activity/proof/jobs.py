@@ -26,7 +26,7 @@ def outcome_shown(outcome: Outcome) -> dict[str, Any]:
     return {"valid": outcome.valid, "checked": outcome.checked, "first_bad": bad and asdict(bad)}
 
 
-@job_kind(VERIFY, title="Verification of the log", verb="activity.read", counts=("checked", "bad"))
+@job_kind(VERIFY, title="Verification of the log", verb="activity.read", counts=("checked", "bad"), unit="events")
 def activity_verify(run: Run, params: NoParams) -> None:
     """Walk the whole log; the outcome is the file, and what the job's checkpoint holds as `outcome`."""
 
@@ -46,7 +46,7 @@ def activity_verify(run: Run, params: NoParams) -> None:
         file.write(orjson.dumps(outcome, option=orjson.OPT_INDENT_2))
 
 
-@job_kind(PROOF, title="Proof file", verb="activity.read", counts=("events",))
+@job_kind(PROOF, title="Proof file", verb="activity.read", counts=("events",), unit="events")
 def activity_proof(run: Run, params: NoParams) -> None:
     """Write the log with all that was signed of it, for `manage.py activity_verify`."""
 

@@ -125,7 +125,7 @@ def _initial(schedule: Schedule) -> dict[str, Any]:
 
 def _kind_choices(verbs: Collection[str]) -> list[tuple[str, str]]:
     """The kinds that need no more than a format to be started, of those that the person may start."""
-    kinds = [kind for kind in all_kinds() if kind.verb in verbs and not kind.upload_at and _is_simple(kind)]
+    kinds = [kind for kind in all_kinds() if kind.verb in verbs and kind.is_offered and _is_simple(kind)]
     return [choice for kind in kinds for choice in _choices_of(kind.name, _formats(kind))]
 
 

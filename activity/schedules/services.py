@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 from unicodedata import category
@@ -109,16 +109,19 @@ def schedule_run(*, schedule: Schedule) -> Job:
 def schedules_follow(time_zone: str | None = None) -> str:
     """Plan anew what follows the organisation's time zone: the one that it has, or is given in the caller's transaction.
 
-    What is due is started first, as it was planned. Returns the zone. Raises ZoneInfoNotFoundError.
+    So is what was planned while a clock was ahead, or by a zone's former rules. What is due is started first, as it was planned. Returns
+    the zone. Raises ZoneInfoNotFoundError.
     """
     with planning():
         # Asked for here: whoever changes the zone holds the lock until that has committed.
         time_zone = time_zone or time_zones.of_tenant(context.current_tenant())
         now = selectors.now()
-        others = Schedule.objects.filter(time_zone="", is_paused=False, next_at__gt=now).exclude(planned_in=time_zone)
-        for schedule in others.select_for_update():
-            schedule.plan(time_zone, after=now)
-            schedule.save(update_fields=["planned_in", "next_at"])
+        for schedule in Schedule.objects.filter(is_paused=False, next_at__gt=now).select_for_update():
+            planned = schedule.planned_in, schedule.next_at
+            with suppress(ZoneInfoNotFoundError) if schedule.time_zone else nullcontext():
+                schedule.plan(time_zone, after=now)
+            if (schedule.planned_in, schedule.next_at) != planned:
+                schedule.save(update_fields=["planned_in", "next_at"])
     return time_zone
 
 
@@ -137,7 +140,7 @@ def planning() -> Iterator[None]:
 def check_runnable(schedule: Schedule) -> None:
     """Raise CannotRun unless the schedule's job can be started with the rights of its maker."""
     kind = find_kind(schedule.kind)
-    if kind is None or kind.upload_at:
+    if kind is None or not kind.is_offered:
         raise CannotRun("There is no longer such a kind of job to be started by itself.")
     try:
         kind.parse(schedule.params)
@@ -244,6 +247,8 @@ def _kind(name: str) -> Kind:
         raise ScheduleInvalid(
             {"kind": [f"{kind.title} works on a file that somebody sends, so it can't be scheduled."]}
         )
+    if kind.own_address:
+        raise ScheduleInvalid({"kind": [f"{kind.title} is started by somebody each time, so it can't be scheduled."]})
     return kind
 
 

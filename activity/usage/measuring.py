@@ -1,8 +1,9 @@
 """Measuring: tenants are visited in turn, those first that nobody has visited for longest.
 
 A visit asks for what there is, and writes it over what was found before: a second one of the same day changes nothing but for the
-truth. Who visits is claimed in control, so that two tasks at the same time share the tenants between them. A visit that fails comes
-again in an hour, as if it had not: one tenant that can't be measured is in nobody's way.
+truth. (Events of a day don't become fewer: those that the log keeps no longer have been.) Who visits is claimed in control, so that two
+tasks at the same time share the tenants between them. A visit that fails comes again in an hour, as if it had not: one tenant that can't
+be measured is in nobody's way.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ RETURNING tenant_id
 _KEEP: Final = """
 UPDATE tenants_usageday SET
     members = coalesce(%(members)s, members),
-    events = coalesce(%(events)s, events),
+    events = greatest(events, %(events)s),
     storage_bytes = coalesce(%(storage_bytes)s, storage_bytes),
     others = others || %(others)s::jsonb,
     measured_at = CASE WHEN %(is_whole)s THEN now() ELSE measured_at END
@@ -108,8 +109,9 @@ def _visit(ref: TenantRef) -> None:
         late = _measured(ref, yesterday, [each for each in all_meters() if each.is_daily])
     with context.use_control():
         _keep(ref, today, now)
-        if late:
-            _keep(ref, yesterday, late)
+        if any(late.values()):  # on which nobody may have visited it
+            UsageDay.objects.get_or_create(tenant_id=ref.id, day=yesterday)
+        _keep(ref, yesterday, late)
 
 
 def _measured(ref: TenantRef, day: date, meters: list[Meter]) -> dict[str, int]:

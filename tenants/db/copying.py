@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
 from django.db import connections
-from psycopg import Copy
+from psycopg import Connection, Copy
 
 from tenants.db.base import DatabaseWrapper
+
+
+class Copies:
+    """The COPYs that somebody has begun, for another thread that may have to interrupt them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: set[Connection[Any]] = set()
+
+    @contextmanager
+    def running_on(self, connection: Connection[Any]) -> Iterator[None]:
+        """A COPY runs on the connection while the block does."""
+        self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:  # whoever interrupts it has done so before the connection is somebody else's
+                self._connections.discard(connection)
+
+    def interrupt(self, *, timeout: float) -> None:
+        """Have Postgres cancel them, in `timeout` seconds each at most. Raises psycopg.Error."""
+        with self._lock:
+            for connection in list(self._connections):
+                connection.cancel_safe(timeout=timeout)
+
+
+# Those of this context, where somebody wants to know.
+copies: ContextVar[Copies | None] = ContextVar("copies", default=None)
 
 
 def copy_rows(statement: str, params: Sequence[Any] = (), *, alias: str = "default") -> Iterator[bytes]:
@@ -61,9 +91,10 @@ def _blocks(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any], siz
 
 @contextmanager
 def _copying(wrapper: DatabaseWrapper, statement: str, params: Sequence[Any]) -> Iterator[Copy]:
+    known = copies.get()
     connection = wrapper.pool.getconn()
     try:
-        with connection.transaction():
+        with known.running_on(connection) if known else nullcontext(), connection.transaction():
             # In the place of the process's limits: a download is a transaction of one statement.
             milliseconds = int(settings.DOWNLOAD_TIMEOUT)
             connection.execute(

@@ -10,6 +10,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.services.members import member_remove
 from activity.jobs.models import Job
+from tenants import subject_keys
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.conftest import ApiOf
@@ -38,6 +39,21 @@ def test_whoever_is_still_here_is_refused(api: ApiOf, owner: User, member: User)
     assert answer.status_code == 409
     assert "Remove them first" in answer.json()["detail"]
     assert api(owner).post("/activity/erasures", {"subject": f"address:{member.email}"}).status_code == 409
+
+
+def test_nothing_else_starts_an_erasure(api: ApiOf, owner: User, acme: TenantRef) -> None:
+    """Its address asks whether the person is still here: digests of those who are may be had from a proof file."""
+    with use_tenant(acme):
+        digest = subject_keys.digest(acme, f"member:{owner.pk}")
+    params = {"subjects": [digest]}
+    started = api(owner).post("/jobs", {"kind": "activity.erase", "params": params})
+    assert (started.status_code, list(started.json()["errors"])) == (422, ["kind"])
+    assert "POST /activity/erasures" in started.json()["detail"]
+    schedule = {"name": "x", "kind": "activity.erase", "params": params, "every": "day", "at": "03:00"}
+    planned = api(owner).post("/schedules", schedule)
+    assert (planned.status_code, list(planned.json()["errors"])) == (422, ["kind"])
+    with use_tenant(acme):
+        assert not Job.objects.exists()
 
 
 def test_an_id_or_an_address_may_be_written_otherwise(api: ApiOf, owner: User) -> None:

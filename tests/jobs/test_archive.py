@@ -113,6 +113,19 @@ def test_no_secret_is_in_it(filled: Lasting, lasting_api: Api) -> None:
         assert name not in everything
 
 
+def test_mails_of_the_development_s_backend_are_not_in_it(filled: Lasting, lasting_api: Api) -> None:
+    """They have links that sign in."""
+    with use_tenant(filled.ref):
+        names = [default_storage.save(f"{folder}/sent.eml", ContentFile(b"a link")) for folder in ("mail", "other")]
+    try:
+        _, found = archive_of(lasting_api, filled)
+        assert [name in found for name in ("files/mail/sent.eml", "files/other/sent.eml")] == [False, True]
+    finally:
+        with use_tenant(filled.ref):
+            for name in names:
+                default_storage.delete(name)
+
+
 def test_an_archive_does_not_hold_the_one_before(filled: Lasting, lasting_api: Api) -> None:
     first, _ = archive_of(lasting_api, filled)
     export = lasting_api.post("/jobs", {"kind": "members.export"}).json()["id"]

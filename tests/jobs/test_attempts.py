@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from accounts.models import User
 from activity.jobs import lease, shutdown
@@ -12,7 +13,7 @@ from activity.jobs.errors import HandedBack
 from activity.jobs.errors import JobFailed as CannotBeDone
 from activity.jobs.models import Job
 from activity.jobs.run import Run
-from activity.jobs.runner import NO_LONGER_ALLOWED, STALLED, run_job
+from activity.jobs.runner import NO_LONGER_ALLOWED, OUT_OF_TIME, STALLED, run_job
 from activity.jobs.services import job_start
 from tenants.context import use_tenant
 from tenants.refs import TenantRef
@@ -73,6 +74,37 @@ def test_progress_gives_three_attempts_more(lasting: Lasting, kinds: Kinds) -> N
     assert states == ["queued"] * 6 + ["failed"]
     with use_tenant(lasting.ref):
         assert Job.objects.get(pk=job.pk).done == 1
+
+
+@pytest.mark.parametrize(("is_kept", "state"), [(False, "failed"), (True, "succeeded")])
+def test_what_is_only_reported_is_no_progress(tenant: TenantRef, kinds: Kinds, is_kept: bool, state: str) -> None:  # noqa: F811
+    """It is begun anew by the next attempt, for ever. Unless something is saved with it, as by a walk that goes on from there."""
+    job = job_start(kind=kinds.add(lambda run, params: None))
+    for number in range(1, 4):
+        claimed = lease.claim(job.pk)
+        assert claimed is not None
+        run_of = Run(claimed)
+        run_of.done, run_of._reported_at = number, 0.0
+        if is_kept:
+            run_of.saved = {"place": number}
+        run_of.report()
+        assert Job.objects.get(pk=job.pk).done == number
+        expire(job)
+    assert run(tenant, job.pk).state == state
+
+
+@pytest.mark.usefixtures("losing_is_survived")
+def test_a_statement_that_took_too_long_is_told_as_such(lasting: Lasting, kinds: Kinds) -> None:  # noqa: F811
+    def work(run: Run, params: Any) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 50; SELECT pg_sleep(10)")
+
+    with use_tenant(lasting.ref):
+        job = job_start(kind=kinds.add(work))
+    job = run(lasting.ref, job.pk)
+    assert (job.state, job.stalls) == ("queued", 1)
+    with use_tenant(lasting.ref):
+        assert OUT_OF_TIME in job.lines.values_list("sentence", flat=True)
 
 
 def test_what_was_handed_back_does_not_count(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811

@@ -6,6 +6,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 
 from accounts.models import User
+from activity.jobs import services
 from activity.jobs.models import Job
 from activity.jobs.services import job_start
 from tenants.context import use_tenant
@@ -28,6 +29,14 @@ def test_a_job_is_started_once(api: ApiOf, owner: User, acme: TenantRef) -> None
     assert len(events_of(acme, first.json()["id"])) == 1
     with use_tenant(acme):
         assert Job.objects.count() == 1
+
+
+def test_one_key_in_the_same_moment_is_one_job(tenant: TenantRef) -> None:
+    """The second one looked before the first one's was there."""
+    first = job_start(kind="members.export", idempotency_key="k1")
+    job = Job(kind="members.export", params={}, actor=first.actor, idempotency_key="k1")
+    assert services._insert(job) == first
+    assert Job.objects.count() == 1
 
 
 def test_another_key_starts_another_job(api: ApiOf, owner: User) -> None:

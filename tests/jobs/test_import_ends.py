@@ -10,7 +10,9 @@ import pytest
 
 from accounts import tasks
 from accounts.imports.job import ImportParams, import_start
-from accounts.models import ImportedRow
+from accounts.models import ImportedRow, SignInLink, User
+from accounts.services import expiry
+from accounts.signup import sign_in_link_create
 from accounts.tasks import prune
 from activity.jobs import reading
 from activity.jobs.errors import Cancelled
@@ -18,7 +20,7 @@ from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.tables import Format
 from activity.jobs.xlsx_parts import Parts
-from tenants.context import current, use_control
+from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.jobs.conftest import NOBODY
 from tests.jobs.test_xlsx_files import HEADER, parts, zipped
@@ -77,21 +79,24 @@ def test_what_was_kept_beside_goes_with_a_job_that_will_not_go_on(tenant: Tenant
     Job.objects.filter(pk=job.pk).update(state=state)
     ImportedRow.objects.create(job_id=job.pk, number=2, email="ann@example.com")
     ImportedRow.objects.create(job_id=NOBODY, number=2, email="ann@example.com")
-    with use_control():
-        prune()
+    prune.run()
     assert list(ImportedRow.objects.values_list("job_id", flat=True)) == ([job.pk] if is_kept else [])
 
 
-def test_the_upkeep_of_others_goes_on_when_a_tenant_s_files_can_not_be_had(
+def test_the_upkeep_is_of_the_active_tenant_alone_and_of_all_that_has_expired(
     acme: TenantRef, globex: TenantRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str] = []
-
-    def lost() -> int:
-        seen.append(current().slug)
-        raise OSError
-
-    monkeypatch.setattr(tasks, "waiting_prune", lost)
-    with use_control():
-        prune()
-    assert {acme.slug, globex.slug} <= set(seen)
+    """It is sent to each of them: one that looked after all would do so once for each."""
+    monkeypatch.setattr(expiry, "BATCH", 2)
+    monkeypatch.setattr(tasks, "BATCH", 2)
+    for ref in (acme, globex):
+        with use_tenant(ref):
+            user = User.objects.create_user("late@example.com")
+            for _ in range(5):
+                sign_in_link_create(user=user)
+            SignInLink.objects.update(expires_at="2000-01-01T00:00:00Z")
+    with use_tenant(acme):
+        prune.run()
+        assert SignInLink.objects.count() == 0
+    with use_tenant(globex):
+        assert SignInLink.objects.count() == 5

@@ -22,7 +22,7 @@ from accounts.tasks import prune
 from activity.archive.own_parts import files_part
 from activity.erasure.signals import person_erased
 from activity.jobs.models import Job
-from tenants.context import use_control, use_tenant
+from tenants.context import use_tenant
 from tenants.refs import TenantRef
 from tests.accounts.pages.conftest import SignedIn
 from tests.jobs.conftest import members, run
@@ -255,9 +255,7 @@ def test_the_daily_upkeep_throws_expired_ones_away(signed_in: SignedIn, admin: U
     send(signed_in(admin))
     with use_tenant(acme):
         WaitingImport.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    with use_control():
-        prune()
-    with use_tenant(acme):
+        prune.run()
         assert not WaitingImport.objects.exists()
 
 

@@ -71,6 +71,17 @@ def test_a_link_is_the_file_without_a_session(api: ApiOf, owner: User, finished:
     assert visit(urlsplit(link["url"]).path, host_of(acme)).status_code == 404
 
 
+def test_the_page_with_a_new_link_is_the_jobs_page(
+    signed_in: SignedIn, owner: User, finished: Job, acme: TenantRef
+) -> None:
+    """Without JavaScript too, it shows what the page before showed."""
+    with use_tenant(acme):
+        finished.lines.create(sentence="It was made.")
+    page = signed_in(owner).post(f"/jobs/{finished.pk}/link", {"expires_in": "900"}).content.decode()
+    assert "signature=" in page
+    assert "It was made." in page
+
+
 @pytest.mark.parametrize("seconds", [59, 7 * 24 * 3600 + 1])
 def test_a_link_holds_a_minute_to_seven_days(api: ApiOf, owner: User, finished: Job, seconds: int) -> None:
     answer = api(owner).post(f"/jobs/{finished.pk}/link", {"expires_in": seconds})

@@ -62,6 +62,30 @@ def test_the_list_shows_the_jobs_and_asks_again_while_one_moves(
     assert 'hx-trigger="every 2s"' in html(signed_in(viewer).get("/jobs"))
 
 
+def test_what_is_shown_of_a_job_while_it_waits_and_runs(signed_in: SignedIn, owner: User, acme: TenantRef) -> None:
+    client = signed_in(owner)
+    with use_tenant(acme):
+        first = job_start(kind="tenant.archive")
+        second = job_start(kind="members.export", after=first)
+
+    def shown(job: Job) -> str:
+        listed = html(client.get("/jobs")).partition(f'id="job-{job.pk}"')[2].partition("</tr>")[0]
+        return listed + html(client.get(f"/jobs/{job.pk}"))
+
+    assert shown(second).count("Waiting for another job") == 2
+    assert "Waits for" in shown(second)
+    with use_tenant(acme):
+        Job.objects.filter(pk=first.pk).update(state="running")
+    assert shown(first).count("Under way") == 2  # it reads no file
+    with use_tenant(acme):
+        Job.objects.filter(pk=first.pk).update(done=3)
+    assert shown(first).count("3 files") == 2
+    with use_tenant(acme):
+        Job.objects.filter(pk=first.pk).update(state="succeeded")
+    assert shown(second).count("Waiting for a worker") == 2
+    assert "Waits for" not in shown(second)
+
+
 def test_the_list_filters(signed_in: SignedIn, api: ApiOf, owner: User, acme: TenantRef) -> None:
     job = imported(api(owner), acme, FILE)
     client = signed_in(owner)
@@ -282,6 +306,6 @@ def test_the_export_starts_with_the_lists_filter(
 
 def test_an_unknown_format_starts_nothing(signed_in: SignedIn, owner: User, acme: TenantRef) -> None:
     answer = signed_in(owner).post("/members/export", {"format": "ods"}, follow=True)
-    assert "Choose one of the formats: CSV, Excel, NDJSON, Parquet." in html(answer)
+    assert "Choose one of the formats: CSV, Excel (XLSX), NDJSON, Parquet." in html(answer)
     with use_tenant(acme):
         assert not Job.objects.exists()

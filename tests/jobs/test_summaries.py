@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
-from activity.jobs import services, summaries
+from activity.jobs import services, summaries, turns
+from activity.jobs.errors import JobFailed
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job
-from activity.jobs.services import job_start, jobs_prune
-from activity.jobs.tasks import hint
+from activity.jobs.services import job_retry, job_start, jobs_prune
+from activity.jobs.tasks import hint, prune
 from tenants.context import use_control, use_tenant
 from tenants.ids import new_id
 from tenants.lifecycle.offboard import resume_tenant, suspend_tenant
 from tenants.models import JobSummary
 from tenants.refs import CONTROL, TenantRef
 from tests.accounts.conftest import ApiOf
-from tests.jobs.conftest import imported, run, send
-from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
+from tests.jobs.conftest import Lasting, imported, lasting, run, send  # noqa: F401  a fixture
+from tests.jobs.kinds import Kinds, Raise, kinds  # noqa: F401  a fixture
 
 
 def make_due(*ids: UUID) -> None:
@@ -163,3 +166,86 @@ def test_the_other_tenants_jobs_are_not_pruned(acme: TenantRef, globex: TenantRe
         assert jobs_prune() == 0
     with use_tenant(acme):
         assert Job.objects.filter(pk=job.pk).exists()
+
+
+def test_more_than_a_batch_of_old_jobs_goes_in_a_day(
+    tenant: TenantRef, kinds: Kinds, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setattr(services, "PRUNED_AT_ONCE", 2)
+    kind = kinds.add(lambda run, params: None)
+    for _ in range(5):
+        run_job(job_start(kind=kind).pk)
+    Job.objects.update(finished_at=Now() - timedelta(days=31))
+    assert prune.run() == 5
+    assert not Job.objects.exists()
+
+
+# --- What control has lost ---------------------------------------------------------------------------------------------------
+
+
+def lose(job: Job) -> None:
+    """Control fails over to a replica that didn't have it yet."""
+    JobSummary.objects.filter(pk=job.pk).delete()
+
+
+def end(job: Job) -> None:
+    """Somebody who was late tells of the attempt before."""
+    JobSummary.objects.filter(pk=job.pk).update(state="failed", finished_at=Now(), error="No.")
+
+
+@pytest.mark.parametrize("happens", [lose, end])
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_an_unfinished_job_that_control_does_not_know_is_found_by_the_daily_upkeep(
+    tenant: TenantRef,
+    kinds: Kinds,  # noqa: F811
+    happens: Callable[[Job], None],
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(services, "MENDED_AT_ONCE", 1)
+    kind = kinds.add(lambda run, params: None)
+    lost, known, done = (job_start(kind=kind) for _ in range(3))
+    run_job(done.pk)
+    Job.objects.filter(pk=lost.pk).update(state=state, lease_until="2000-01-01T00:00:00Z")
+    happens(lost)
+    before = JobSummary.objects.filter(pk__in=[known.pk, done.pk]).values().order_by("pk")
+    untouched = list(before)
+    prune.run()
+    summary = JobSummary.objects.get(pk=lost.pk)
+    assert (summary.state, str(summary.tenant_id), summary.kind, summary.error) == ("queued", tenant.id, kind, "")
+    assert summary.finished_at is None
+    assert list(before.all()) == untouched
+    assert services.jobs_mend() == 0
+    with use_control():
+        assert turns.is_anybody_waiting()
+        while (taken := turns.take()) is not None and taken.job_id != lost.pk:
+            pass
+    assert taken is not None
+
+
+def test_who_is_late_changes_nothing_of_what_another_worker_runs(tenant: TenantRef, kinds: Kinds) -> None:  # noqa: F811
+    """It had ended the attempt before, and the job was tried again meanwhile."""
+    job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
+    run_job(job.pk)
+    failed = Job.objects.get(pk=job.pk)
+    JobSummary.objects.filter(pk=job.pk).update(state="running", worker="another 1", finished_at=None)
+    summaries.tell(failed, of_running=True)
+    assert JobSummary.objects.get(pk=job.pk).state == "running"
+    JobSummary.objects.filter(pk=job.pk).update(worker="")  # this one
+    summaries.tell(failed, of_running=True)
+    assert JobSummary.objects.get(pk=job.pk).state == "failed"
+
+
+def test_a_retry_that_somebody_found_before_it_had_committed_waits_for_its_turn(
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
+    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
+    with django_db_blocker.unblock(), use_tenant(lasting.ref):
+        job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
+        run_job(job.pk)
+        with transaction.atomic():
+            job_retry(job=job)
+            end(job)  # what a worker says that sees no more than what has committed
+        summary = JobSummary.objects.get(pk=job.pk)
+        assert (summary.state, summary.finished_at, summary.error) == ("queued", None, "")

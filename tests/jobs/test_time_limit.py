@@ -14,11 +14,13 @@ from pytest_django import DjangoDbBlocker
 
 from activity.context import SYSTEM
 from activity.jobs import heartbeat, lease, summaries
+from activity.jobs.kinds import RunKind
 from activity.jobs.models import Job
 from activity.jobs.run import Run
 from activity.jobs.runner import run_job
 from activity.jobs.services import job_retry
 from tenants.context import use_tenant
+from tenants.db.copying import copy_rows
 from tests.jobs.conftest import Lasting, lasting  # noqa: F401  a fixture
 from tests.jobs.kinds import Kinds, kinds  # noqa: F401  a fixture
 from tests.notes.models import Note
@@ -42,6 +44,11 @@ def in_steps(run: Run, params: Any) -> None:
 def in_one_statement(run: Run, params: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(%s)", [LONG])
+
+
+def in_one_copy(run: Run, params: Any) -> None:
+    """Which is on a connection of its own."""
+    list(copy_rows(f"COPY (SELECT pg_sleep({LONG})) TO STDOUT"))
 
 
 @pytest.fixture
@@ -74,9 +81,10 @@ def test_it_fails_with_a_sentence_and_keeps_what_it_did(kinds: Kinds) -> None:  
     assert Note.objects.filter(title="limited").count() == 1
 
 
-def test_a_long_statement_is_interrupted(kinds: Kinds) -> None:  # noqa: F811
+@pytest.mark.parametrize("work", [in_one_statement, in_one_copy])
+def test_a_long_statement_is_interrupted(kinds: Kinds, work: RunKind[Any]) -> None:  # noqa: F811
     started = time.monotonic()
-    job = start(kinds.add(in_one_statement, time_limit=0.3))
+    job = start(kinds.add(work, time_limit=0.3))
     assert run_job(job.pk) == "failed"
     assert time.monotonic() - started < 5
     assert Job.objects.get(pk=job.pk).error.startswith("It was stopped after 0.3 s")

@@ -18,7 +18,9 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
 from activity.jobs import slots, summaries, tasks, turns
+from activity.jobs.errors import HandedBack
 from activity.jobs.models import Job
+from activity.jobs.run import Run
 from activity.jobs.runner import run_job, run_turns
 from activity.jobs.services import job_start
 from activity.jobs.turns import Taken
@@ -294,6 +296,41 @@ def test_a_job_whose_worker_was_lost_has_its_turn_though_each_slot_is_taken(
         taken = turns.take()
     assert taken is not None
     assert taken.job_id == (lost.pk if is_next else waiting.pk)
+
+
+@pytest.mark.parametrize("state", ["queued", "succeeded"])
+def test_who_was_lost_before_the_claim_or_after_the_end_holds_no_place_though_each_slot_is_taken(
+    acme: TenantRef, nobody_waits: None, kinds: Kinds, state: str  # noqa: F811
+) -> None:  # fmt: skip
+    slots.limit(2)
+    with use_tenant(acme):
+        job = job_start(kind=kinds.add(lambda run, params: None))
+        Job.objects.filter(pk=job.pk).update(state=state)
+        JobSummary.objects.filter(pk=job.pk).update(state="running", worker="one that was lost")
+        with holder():
+            assert run_job(job.pk) is None
+    assert JobSummary.objects.get(pk=job.pk).state == state
+
+
+@pytest.mark.parametrize(("again_in", "attempts"), [(10.0, 1), (0.0, 4)])
+def test_a_job_that_can_not_go_on_now_lets_others_go_first(
+    acme: TenantRef, nobody_waits: None, kinds: Kinds, again_in: float, attempts: int  # noqa: F811
+) -> None:  # fmt: skip
+    """The control is a worker that stops: the next one has the job at once."""
+
+    def work(run: Run, params: Any) -> None:
+        if run.job.attempt < 4:
+            raise HandedBack(reason="not yet", again_in=again_in)
+
+    with use_tenant(acme):
+        job = job_start(kind=kinds.add(work))
+        summaries.enqueue(acme, job.pk)
+    with use_control():
+        assert run_turns(60.0) == attempts
+        assert not turns.is_anybody_waiting()
+        JobSummary.objects.filter(pk=job.pk).update(due_at=Now())
+        turns.repair()
+        assert turns.is_anybody_waiting() == (attempts == 1)
 
 
 def test_a_tenant_that_can_not_be_reached_holds_nobody_up(

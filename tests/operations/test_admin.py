@@ -195,6 +195,29 @@ def test_an_operator_pauses_and_resumes_an_organisation_and_a_kind(client: Clien
     assert taken.job_id == summary.pk
 
 
+def test_an_operator_sees_what_each_has_waiting_and_running(client: Client, acme: TenantRef) -> None:
+    with use_control():
+        JobSummary.objects.all().delete()
+        JobTurn.objects.all().delete()
+        for owner, count in ((acme.id, 2), (None, 3)):  # None: control's own
+            turns.wait(owner)
+            for number in range(count):
+                state = "running" if number else "queued"
+                JobSummary.objects.create(id=new_id(), tenant_id=owner, kind="members.export", state=state)
+    page = client.get("/admin/tenants/jobturn/").content.decode()
+    for name, running in (("acme", 1), ("control", 2)):
+        row = re.search(rf">{name}</th>(.*?)</tr>|>{name}</td>(.*?)</tr>", page, re.DOTALL)
+        assert row is not None, page
+        assert re.findall(r"field-(?:waiting|running)\">(\d+)<", row[0]) == ["1", str(running)]
+
+
+def test_operators_filter_jobs_by_state_and_kind(client: Client, acme: TenantRef) -> None:
+    with use_control():
+        JobSummary.objects.create(id=new_id(), tenant_id=acme.id, kind="members.export", state="failed", error="Nope.")
+    for query, is_there in (("state=failed&kind=members.export", True), ("state=running", False), ("kind=x", False)):
+        assert ("Nope." in client.get(f"/admin/tenants/jobsummary/?{query}").content.decode()) == is_there
+
+
 def test_an_operator_sees_whose_schedules_are_due_when_and_changes_nothing(client: Client, acme: TenantRef) -> None:
     assert ">acme<" not in client.get("/admin/tenants/jobschedule/").content.decode()
     with use_control():

@@ -104,6 +104,20 @@ def test_of_many_claims_at_once_one_is_granted(control: None) -> None:
         assert sorted(granted) == [False] * 7 + [True]
 
 
+def test_what_a_clock_that_was_ahead_has_claimed_is_due(control: None) -> None:
+    """Else the daily work would wait for that day; clocks that differ by some minutes don't do it twice."""
+    now, name = datetime.now(UTC), "a clock's"
+
+    def ask(moment: datetime) -> bool:
+        return system_schedules.claim(name, now=moment, is_due=lambda sent: sent < moment - timedelta(days=1))
+
+    assert ask(now + timedelta(minutes=5))
+    assert not ask(now)
+    assert ask(now + timedelta(days=365))
+    assert ask(now)
+    assert not ask(now)
+
+
 def test_when_a_schedule_is_due_again() -> None:
     now = datetime.now(UTC)
     daily = crontab(hour="4", minute="10", nowfun=lambda: datetime(2026, 5, 4, 4, 10, 1, tzinfo=UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from structlog.contextvars import bound_contextvars
 from activity.jobs import files as job_files
 from activity.jobs.models import Job
 from activity.jobs.services import job_start
-from tenants import hints, workers
+from tenants import hints, probes, workers
 from tenants.context import use_control, use_tenant
 from tenants.models import JobSummary, JobTurn
 from tenants.refs import TenantRef
+from tenants.tasks import fan_out
 from tests.operations.processes import Started, program
 from tests.system import wait_for
 
@@ -104,6 +106,31 @@ def test_a_worker_is_asked_and_named_in_the_summary_of_a_job(worker: Started, ac
         with use_control():
             JobSummary.objects.filter(pk=job.pk).delete()
             JobTurn.objects.filter(tenant=acme_entered.id).delete()
+
+
+def test_a_round_of_all_tenants_holds_nothing_up(
+    start_program: Callable[..., Started], worker: Started, acme_entered: TenantRef
+) -> None:
+    """A sweep that waited behind a nightly round would be too late: it expires."""
+    worker.terminate()
+    broker = redis.Redis.from_url(settings.CELERY_BROKER_URL)
+    broker.flushdb()
+    with use_control():
+        sent = sum(fan_out.run(task="webhooks.prune") for _ in range(20))
+    assert sent >= 40
+    hints.send("accounts.prune")
+    wait_for(lambda: queue_depth() == sent + 1, what="all of them are in the broker")
+    other = start_program(*WORKER, "--hostname", "rounds@localhost", process="worker")
+    other.wait_for_line(timeout=60, event="task_succeeded", task="accounts.prune")
+    before = [line["task"] for line in other.lines("task_succeeded")]
+    assert before.index("accounts.prune") <= 4  # what it had taken already
+    wait_for(lambda: queue_depth() == 0, timeout=60, what="the round has ended")
+
+
+def queue_depth() -> int:
+    """As the metrics have it."""
+    found = asyncio.run(probes._redis(settings.CELERY_BROKER_URL, queue=settings.CELERY_TASK_DEFAULT_QUEUE))
+    return int(found["queue_depth"])
 
 
 def test_sigterm_ends_a_worker_with_0(start_program: Callable[..., Started]) -> None:

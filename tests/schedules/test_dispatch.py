@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -240,6 +241,17 @@ def test_parameters_that_a_release_no_longer_takes(
         assert not services.schedule_update(schedule=schedule, params={"month": 5}, is_paused=False).is_paused
 
 
+def test_a_kind_that_only_an_address_of_its_own_starts_any_more(
+    tenant: TenantRef, owner: User, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = make(owner, kind=kind)
+    make_due()
+    monkeypatch.setitem(registry._kinds, kind, replace(registry._kinds[kind], own_address="/somewhere"))
+    assert dispatched(tenant) == 0
+    schedule.refresh_from_db()
+    assert (schedule.is_paused, jobs()) == (True, [])
+
+
 def test_a_zone_that_is_no_longer_known(tenant: TenantRef, owner: User, kind: str) -> None:
     schedule = make(owner, kind=kind)
     Schedule.objects.update(time_zone="Europe/Atlantis")
@@ -360,6 +372,20 @@ def test_a_row_that_was_lost_is_made_again_by_the_daily_round(tenant: TenantRef,
         assert tasks.dispatch.run() == 1
     assert len(jobs()) == 1
     assert row(tenant) is not None
+
+
+@pytest.mark.parametrize("time_zone", ["", "Europe/Berlin"])
+def test_what_was_planned_while_a_clock_was_ahead_is_planned_anew_by_the_daily_round(
+    tenant: TenantRef, owner: User, kind: str, time_zone: str
+) -> None:
+    schedule = make(owner, kind=kind, time_zone=time_zone)
+    planned = schedule.next_at
+    assert planned is not None
+    Schedule.objects.update(next_at=planned + timedelta(days=365))
+    assert tasks.dispatch.run() == 0
+    schedule.refresh_from_db()
+    assert schedule.next_at == planned
+    assert jobs() == []
 
 
 def test_in_control_there_is_nothing_to_do(tenants: dict[str, TenantRef]) -> None:

@@ -193,6 +193,26 @@ def test_late_events_of_yesterday_are_counted_to_it(acme: TenantRef, monkeypatch
     assert found == [(6, 0), (0, 1)]  # how many members there were yesterday isn't known better today
 
 
+def test_events_of_a_day_on_which_nobody_measured_are_found_on_the_next(acme: TenantRef) -> None:
+    yesterday = usage.today() - timedelta(days=1)
+    add_events(acme, datetime.combine(yesterday, datetime.min.time(), UTC), 6)
+    measure()
+    with use_control():
+        assert UsageDay.objects.get(tenant_id=acme.id, day=yesterday).events == 6
+
+
+def test_what_retention_takes_out_of_the_log_has_been_all_the_same(acme: TenantRef) -> None:
+    yesterday = usage.today() - timedelta(days=1)
+    add_events(acme, datetime.combine(yesterday, datetime.min.time(), UTC), 6)
+    measure()
+    with use_tenant(acme):
+        Rollup.objects.all().delete()
+    make_due()
+    measure()
+    with use_control():
+        assert UsageDay.objects.get(tenant_id=acme.id, day=yesterday).events == 6
+
+
 def test_whoever_looks_has_it_measured_again_after_a_minute(tenant: TenantRef) -> None:
     assert measuring.measure_soon(tenant) is True
     assert measuring.measure_soon(tenant) is False

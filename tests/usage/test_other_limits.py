@@ -105,6 +105,17 @@ def test_parts_for_which_there_is_no_room_go(tenant: TenantRef, kinds: Kinds, li
     assert job_run(job_retry(job=job)).done == 3
 
 
+def test_a_file_takes_the_room_of_the_parts_that_it_is_made_of(tenant: TenantRef, kinds: Kinds, limit: Any) -> None:
+    def write(run: Run, params: Any) -> None:
+        save_part(run.job, 0, io.BytesIO(b"x" * MIB))
+        with run.writing_result("large.bin") as file:
+            file.write(b"x" * MIB)
+
+    name = kinds.add(write)
+    limit(storage_bytes=used_storage() + MIB + MIB // 2)
+    assert job_done(name).state == "succeeded"
+
+
 def test_a_job_whose_file_has_no_room_fails_with_the_sentence(tenant: TenantRef, kinds: Kinds, limit: Any) -> None:
     def write(run: Run, params: Any) -> None:
         with run.writing_result("large.bin") as file:

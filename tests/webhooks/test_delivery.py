@@ -444,3 +444,16 @@ def test_old_deliveries_are_thrown_away(tenant: TenantRef, receiver: Receiver) -
     Delivery.objects.filter(pk=second.pk).update(state="waiting", is_once=True)
     assert services.deliveries_prune() == 1
     assert Delivery.objects.count() == 2
+
+
+def test_more_than_a_batch_of_them_goes_in_a_day(
+    tenant: TenantRef, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "PRUNED_AT_ONCE", 2)
+    webhook, _ = make_webhook(receiver)
+    for _ in range(5):
+        services.webhook_test(webhook=webhook)
+    deliver(tenant)
+    Delivery.objects.update(ended_at=timezone.now() - services.KEPT_FOR)
+    assert tasks.prune.run() == 5
+    assert not Delivery.objects.exists()

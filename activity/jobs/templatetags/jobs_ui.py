@@ -6,7 +6,7 @@ from django import template
 from django.utils.timesince import timesince
 
 from activity.jobs.csv_files import SEPARATORS
-from activity.jobs.kinds import counts_of, title_of
+from activity.jobs.kinds import counts_of, title_of, unit_of
 from activity.jobs.models import Job
 from activity.jobs.tables import TITLES
 
@@ -38,6 +38,12 @@ def took(job: Job) -> str:
 def format_title(form: str) -> str:
     """A file's format, as people write it; jobs from before there was a choice are of CSV."""
     return TITLES.get(form, "CSV")
+
+
+@register.filter
+def unit(job: Job) -> str:
+    """What its progress counts."""
+    return unit_of(job.kind)
 
 
 @register.filter
