@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -13,7 +14,7 @@ from accounts.imports.rules import Values
 from tenants.refs import TenantRef
 from tests.jobs.conftest import NOBODY
 
-SIZE = 2_000
+SIZE = 5_000
 
 
 def rows_visited() -> int:
@@ -26,18 +27,62 @@ def rows_visited() -> int:
     return visited
 
 
-@pytest.fixture
-def statistics_of_a_file_before(tenant: TenantRef) -> None:
-    """As they are when a file was taken in, the statistics were taken, and what had been kept was thrown away."""
+def of_many_jobs() -> None:
+    """Taken of files of a row each."""
+    _take_statistics("uuidv7()", 60_000)
+
+
+def of_another_job() -> None:
+    """Taken of a large file that was taken in before this one: nobody has seen this job's id."""
+    _take_statistics(f"'{uuid4()}'::uuid", 60_000)
+
+
+def of_a_small_job() -> None:
+    _take_statistics(f"'{uuid4()}'::uuid", 5_000)
+
+
+def of_a_tiny_job() -> None:
+    _take_statistics(f"'{uuid4()}'::uuid", 20)
+
+
+def of_one_address() -> None:
+    """Taken while many jobs had the same address."""
+    _take_statistics("uuidv7()", 60_000, email="'ann@before.example'")
+
+
+def of_one_address_in_a_few_jobs() -> None:
+    _take_statistics("uuidv7()", 20, email="'ann@before.example'")
+
+
+def of_nothing() -> None:
+    """Taken while there was nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_importedrow")
+
+
+def _take_statistics(job: str, rows: int, *, email: str = "number || '@before.example'") -> None:
+    """What had been kept is thrown away behind them."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO accounts_importedrow (job_id, number, email)"
-            " SELECT uuidv7(), number, number || '@before.example' FROM generate_series(1, 60000) AS number"
+            f" SELECT {job}, number, {email} FROM generate_series(1, {rows}) AS number"
         )
         cursor.execute("ANALYZE accounts_importedrow")
         cursor.execute("DELETE FROM accounts_importedrow")
 
 
+STATISTICS = [
+    of_many_jobs,
+    of_another_job,
+    of_a_small_job,
+    of_a_tiny_job,
+    of_one_address,
+    of_one_address_in_a_few_jobs,
+    of_nothing,
+]
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
 @pytest.mark.parametrize(
     ("values", "created"),
     [
@@ -48,8 +93,9 @@ def statistics_of_a_file_before(tenant: TenantRef) -> None:
     ids=["all new", "one address", "all owners"],
 )
 def test_a_batch_visits_a_row_a_few_times_whatever_the_statistics_say(
-    statistics_of_a_file_before: None, values: Callable[[int], Values], created: list[int]
+    tenant: TenantRef, statistics: Callable[[], None], values: Callable[[int], Values], created: list[int]
 ) -> None:
+    statistics()
     visits, seen = [rows_visited()], []
     for after in itertools.islice(itertools.count(0, SIZE), 3):
         numbers = range(after + 1, after + SIZE + 1)
