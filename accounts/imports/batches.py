@@ -24,6 +24,10 @@ _ESCAPES: Final = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 )
 
+# Each look-up has its index; by statistics of rows that had one address the planner would read all that is kept, for each row. It goes with
+# the first statement, since one of its own would be another round trip.
+_BY_INDEX: Final = "SET LOCAL enable_seqscan = off;"
+
 # These two are looked for one after the other, and what each finds leaves the rows that count. Neither joins rows that were kept with one
 # another: the table fills and empties faster than Postgres takes its statistics, and by old ones it joins them one by one.
 
@@ -139,11 +143,9 @@ def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bo
     facts: dict[str, Any] = {"job": job, "after": after, "updates": mode == "create_and_update", "salt": token_hex()}
     refused: list[tuple[int, str, str, str]] = []
     with connection.cursor() as cursor:
-        # Each look-up has its index; by statistics of rows that had one address the planner reads all that is kept for each row instead.
-        cursor.execute("SET LOCAL enable_seqscan = off")
         with cursor.copy(_STAGE) as copy:
             copy.write("".join(lines))
-        for statement in (_OWNERS, _REPEATS):
+        for statement in (f"{_BY_INDEX}{_OWNERS}", _REPEATS):
             refused += _leave(cursor, statement, facts)
         if room is not None:
             refused += _leave(cursor, _TOO_MANY, {**facts, "room": room.members, "too_many": room.sentence})
@@ -155,6 +157,8 @@ def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bo
 def _leave(cursor: Any, statement: str, facts: dict[str, Any]) -> list[tuple[int, str, str, str]]:
     """What the statement finds, which doesn't count any more."""
     cursor.execute(statement, facts)
+    while cursor.nextset():
+        pass
     found: list[tuple[int, str, str, str]] = cursor.fetchall()
     if found:
         cursor.execute(_LEAVE, {**facts, "numbers": [number for number, *_ in found]})
