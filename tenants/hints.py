@@ -35,6 +35,7 @@ class _Hint:
     task: str
     tenant: str
     kwargs: tuple[tuple[str, Any], ...]
+    expires: float | None
     headers: Mapping[str, str] = field(compare=False)
 
 
@@ -50,22 +51,25 @@ def send(task: str, **kwargs: Any) -> None:
 
     The values of `kwargs` must be hashable and JSON. Raises NoTenant when nobody is active.
     """
-    _send_after_commit(task, context.current().id, kwargs)
+    _send_after_commit(task, context.current().id, kwargs, None)
 
 
-def send_to_control(task: str, **kwargs: Any) -> None:
-    """The same for a task that runs in control, whoever is active: those of all tenants are merged."""
-    _send_after_commit(task, CONTROL.id, kwargs)
+def send_to_control(task: str, *, expires: float | None = None, **kwargs: Any) -> None:
+    """The same for a task that runs in control, whoever is active: those of all tenants are merged.
+
+    After `expires` seconds no worker needs it any more: for what a sweep says anew, so that nobody works through those of an outage.
+    """
+    _send_after_commit(task, CONTROL.id, kwargs, expires)
 
 
-def _send_after_commit(task: str, tenant_id: str, kwargs: Mapping[str, Any]) -> None:
+def _send_after_commit(task: str, tenant_id: str, kwargs: Mapping[str, Any], expires: float | None) -> None:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
 
     def enqueue() -> None:
         headers = {"tenant": tenant_id}
         if request_id:
             headers["request_id"] = request_id
-        _enqueue(_Hint(task, tenant_id, tuple(sorted(kwargs.items())), headers))
+        _enqueue(_Hint(task, tenant_id, tuple(sorted(kwargs.items())), expires, headers))
 
     if connection.in_atomic_block:
         transaction.on_commit(enqueue)
@@ -116,7 +120,12 @@ def _send_forever() -> None:
 def _send(hint: _Hint) -> None:
     try:
         _breaker.call(
-            current_app.send_task, hint.task, kwargs=dict(hint.kwargs), headers=dict(hint.headers), retry=False
+            current_app.send_task,
+            hint.task,
+            kwargs=dict(hint.kwargs),
+            headers=dict(hint.headers),
+            expires=hint.expires,
+            retry=False,
         )
     except pybreaker.CircuitBreakerError:
         log.debug("hint_dropped", task=hint.task, reason="broker away")

@@ -26,6 +26,7 @@ from tenants.ids import new_id
 log = structlog.get_logger(__name__)
 
 TURNS: Final = "jobs.turns"  # the task's name
+TURNS_EXPIRES: Final = 10.0  # seconds after which nobody needs a call: the sweep calls again while anybody waits
 LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500
@@ -125,7 +126,7 @@ def _insert(job: Job) -> Job | None:
                 )
                 if job.after_id is None:
                     transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
-                    hints.send_to_control(TURNS)
+                    hints.send_to_control(TURNS, expires=TURNS_EXPIRES)
                 else:
                     # Robust: the job is made; what goes wrong here the sweep does again.
                     transaction.on_commit(lambda: followers.settle(job), robust=True)
@@ -210,7 +211,7 @@ def job_retry(*, job: Job) -> Job:
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
         # Not enqueue: in a long transaction somebody may have found the job as it was, and have said so.
         transaction.on_commit(lambda: summaries.tell(job))
-        hints.send_to_control(TURNS)
+        hints.send_to_control(TURNS, expires=TURNS_EXPIRES)
     return job
 
 

@@ -55,7 +55,7 @@ def prune(**_: Any) -> int:
 
 def call_workers() -> None:
     """Tell a worker that jobs wait; off this thread, since a broker that is away mustn't end who has just taken a job."""
-    hints.send_to_control(services.TURNS)
+    hints.send_to_control(services.TURNS, expires=services.TURNS_EXPIRES)
 
 
 def hint(jobs: list[tuple[UUID, str]]) -> int:

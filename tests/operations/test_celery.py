@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,22 @@ def test_a_round_of_all_tenants_holds_nothing_up(
     before = [line["task"] for line in other.lines("task_succeeded")]
     assert before.index("accounts.prune") <= 4  # what it had taken already
     wait_for(lambda: queue_depth() == 0, timeout=60, what="the round has ended")
+
+
+@pytest.mark.parametrize("expires", [0.5, None])
+def test_calls_that_an_outage_has_left_are_not_worked_through(
+    start_program: Callable[..., Started], worker: Started, acme_entered: TenantRef, expires: float | None
+) -> None:
+    """What is new would wait behind thousands of them. The control is a call that doesn't expire."""
+    worker.terminate()
+    redis.Redis.from_url(settings.CELERY_BROKER_URL).flushdb()
+    hints.send_to_control("jobs.turns", expires=expires)
+    wait_for(lambda: queue_depth() == 1, what="the call is in the broker")
+    time.sleep(1)
+    hints.send("accounts.prune")
+    other = start_program(*WORKER, "--hostname", f"calls{expires}@localhost", process="worker")
+    other.wait_for_line(timeout=60, event="task_succeeded", task="accounts.prune")
+    assert [line["task"] for line in other.lines("task_succeeded")].count("jobs.turns") == (0 if expires else 1)
 
 
 def queue_depth() -> int:
