@@ -26,7 +26,10 @@ from tenants.ids import new_id
 log = structlog.get_logger(__name__)
 
 TURNS: Final = "jobs.turns"  # the task's name
-TURNS_EXPIRES: Final = 10.0  # seconds after which nobody needs a call: the sweep calls again while anybody waits
+HINT_EXPIRES: Final = 10.0  # seconds after which a hint at a job needn't arrive: the sweep sends it again
+CALL_EXPIRES: Final = (
+    30.0  # seconds after which a call needn't arrive: what an outage has left doesn't stand before what is new
+)
 LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500
@@ -66,12 +69,8 @@ def job_start(
     if found.upload_at and upload is None:
         raise KindUnknown(f"{found.title} works on a file: send it to POST {found.upload_at}.")
     parsed = found.parse(params or {}).model_dump(mode="json")
-    if idempotency_key is not None:
-        former = Job.objects.filter(idempotency_key=idempotency_key).first()
-        if former is not None:
-            return former
-    if unique is not None and (unfinished := _unfinished(kind, unique)) is not None:
-        return unfinished
+    if (former := _with_key(kind, idempotency_key, unique)) is not None:
+        return former
     _check_plan(found, upload)
     ref, around = context.current(), circumstances()
     job_id = new_id()
@@ -107,6 +106,11 @@ def job_start(
     return Job.objects.get(pk=job_id)
 
 
+def call_workers() -> None:
+    """Tell a worker that jobs wait; off this thread, since a broker that is away mustn't end who has just taken a job."""
+    hints.send_to_control(TURNS, expires=CALL_EXPIRES)
+
+
 def _check_plan(kind: Kind | None, upload: Input | None = None) -> None:
     if kind is None or not kind.is_always_started:
         plan_limits.check_job_seconds()
@@ -126,25 +130,26 @@ def _insert(job: Job) -> Job | None:
                 )
                 if job.after_id is None:
                     transaction.on_commit(lambda: summaries.enqueue(ref, job.pk))
-                    hints.send_to_control(TURNS, expires=TURNS_EXPIRES)
+                    call_workers()
                 else:
                     # Robust: the job is made; what goes wrong here the sweep does again.
                     transaction.on_commit(lambda: followers.settle(job), robust=True)
                 return None
         except IntegrityError as error:
-            if (other := _with_its_key(job)) is not None:
+            if (other := _with_key(job.kind, job.idempotency_key, job.unique_key)) is not None:
                 return other
             if job.unique_key is None or not _is_of_unique_key(error):
                 raise
             # That one has ended in the meantime: this one's turn.
 
 
-def _with_its_key(job: Job) -> Job | None:
-    if job.idempotency_key is not None:
-        former = Job.objects.filter(idempotency_key=job.idempotency_key).first()
+def _with_key(kind: str, idempotency_key: str | None, unique: str | None) -> Job | None:
+    """The job that is there in the place of one with these keys."""
+    if idempotency_key is not None:
+        former = Job.objects.filter(idempotency_key=idempotency_key).first()
         if former is not None:
             return former
-    return None if job.unique_key is None else _unfinished(job.kind, job.unique_key)
+    return None if unique is None else _unfinished(kind, unique)
 
 
 def _unfinished(kind: str, unique: str) -> Job | None:
@@ -180,7 +185,7 @@ def job_cancel(*, job: Job) -> Job:
 
 def _cancelled(job: Job) -> None:
     summaries.tell(job)
-    files.delete(job.input_file, *files.parts_of(job), *files.results_left(job))
+    files.delete(*files.leftovers(job))
     followers.settle_all(job, most=SETTLED_AT_ONCE)
 
 
@@ -211,7 +216,7 @@ def job_retry(*, job: Job) -> Job:
         record(events.JobRetried.of(job, file=job.input_name or None, done=job.done))
         # Not enqueue: in a long transaction somebody may have found the job as it was, and have said so.
         transaction.on_commit(lambda: summaries.tell(job))
-        hints.send_to_control(TURNS, expires=TURNS_EXPIRES)
+        call_workers()
     return job
 
 

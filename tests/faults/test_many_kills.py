@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from activity.jobs.models import Job, JobLine
-from activity.jobs.services import job_start
+from activity.jobs.services import call_workers, job_start
 from activity.jobs.tasks import sweep
 from tenants.context import use_control
 from tenants.refs import TenantRef
@@ -60,24 +60,18 @@ class Workers:
     def kill(self, number: int, *, whole: bool) -> list[Victim]:
         """Kill a worker with all its processes, or those of its processes that have a job; the attempts that were hit.
 
-        Its processes are stopped first: a kill that hits nobody's work, or only jobs whose effects are all there, would prove nothing.
+        It is this worker, or the other one when this one has nothing to do: both take what there is.
         """
-        started = self.running[number]
-        main = psutil.Process(started.popen.pid)
 
-        def stopped() -> dict[Held, int] | None:
-            for process in [main, *main.children()]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.suspend()
-            holders = self._holders(started)
-            if any(has_no_effect(job_id) for job_id, _ in holders):
-                return holders
-            self._resume(main)
+        def stopped() -> tuple[int, dict[Held, int]] | None:
+            for each in (number, 1 - number):
+                if holders := self._stopped_at_work(self.running[each]):
+                    return each, holders
             return None
 
-        holders: dict[Held, int] = wait_for(
-            stopped, timeout=30, interval=0.05, what="the worker has a job with no effect yet"
-        )
+        number, holders = wait_for(stopped, timeout=30, interval=0.05, what="a worker has a job with no effect yet")
+        started = self.running[number]
+        main = psutil.Process(started.popen.pid)
         killed_at = datetime.now(UTC)
         if whole:
             for process in [*main.children(), main]:
@@ -90,6 +84,21 @@ class Workers:
                 psutil.Process(pid).kill()
             self._resume(main)
         return [(job_id, attempt, killed_at) for job_id, attempt in holders]
+
+    def _stopped_at_work(self, started: Started) -> dict[Held, int]:
+        """Stop a worker's processes, and say which of them has which job; unless one of the jobs has no effect yet, let them go on.
+
+        A kill that hits nobody's work, or only jobs whose effects are all there, would prove nothing.
+        """
+        main = psutil.Process(started.popen.pid)
+        for process in [main, *main.children()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        holders = self._holders(started)
+        if any(has_no_effect(job_id) for job_id, _ in holders):
+            return holders
+        self._resume(main)
+        return {}
 
     def _resume(self, main: psutil.Process) -> None:
         for process in [*main.children(), main]:
@@ -136,6 +145,7 @@ def run(
         job_start(kind="notes.write", params={"title": f"kills-{number}", "count": STEPS, "pause": pause})
     victims: list[Victim] = []
     workers = Workers(folder, application, lease=lease, sweep_every=sweep_every)
+    call_workers()  # the calls of the starts may have expired until the workers were there
     try:
         for number in range(kills):
             goal = count * (number + 1) // (kills + 2)
