@@ -157,7 +157,7 @@ def take(job: UUID, lines: Iterable[str], *, after: int, mode: Mode, dry_run: bo
 def _leave(cursor: Any, statement: str, facts: dict[str, Any]) -> list[tuple[int, str, str, str]]:
     """What the statement finds, which doesn't count any more."""
     cursor.execute(statement, facts)
-    while cursor.nextset():
+    while cursor.nextset():  # past what came before it, as _BY_INDEX does
         pass
     found: list[tuple[int, str, str, str]] = cursor.fetchall()
     if found:

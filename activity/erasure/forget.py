@@ -32,7 +32,8 @@ def forget(subjects: Collection[str]) -> None:
     for job in Job.objects.filter(state=Job.State.FAILED).exclude(input_file="").select_for_update():
         files.delete(job.input_file)
         Job.objects.filter(pk=job.pk).update(input_file="")
-    for job in Job.objects.filter(state__in=(Job.State.QUEUED, Job.State.FAILED), attempt__gt=0).select_for_update():
+    # Those that have ended too: a worker that is killed between a job's end and its clean-up leaves what nobody needs any more.
+    for job in Job.objects.exclude(state=Job.State.RUNNING).select_for_update():
         files.forget_made(job)
     JobProblem.objects.exclude(value="").update(value="")
     for job in Job.objects.only("actor", "cancelled_by", "ip"):

@@ -17,30 +17,25 @@ from tenants.admin_read_only import ReadOnly
 from tenants.models import JobPause, JobSummary, JobTurn
 
 
-class StateFilter(admin.SimpleListFilter):
-    """By state; the choices are those that there are in all, and aren't looked for among the jobs."""
+class FieldFilter(admin.SimpleListFilter):
+    """By the field `parameter_name`; the choices are those that there are in all, and aren't looked for among the jobs."""
 
-    title = "state"
-    parameter_name = "state"
+    def queryset(self, request: HttpRequest, queryset: QuerySet[JobSummary]) -> QuerySet[JobSummary]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class StateFilter(FieldFilter):
+    title = parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(state, state) for state in Job.State.values]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[JobSummary]) -> QuerySet[JobSummary]:
-        return queryset.filter(state=self.value()) if self.value() else queryset
 
-
-class KindFilter(admin.SimpleListFilter):
-    """By kind, in the same way."""
-
-    title = "kind"
-    parameter_name = "kind"
+class KindFilter(FieldFilter):
+    title = parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(kind.name, kind.title) for kind in all_kinds()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[JobSummary]) -> QuerySet[JobSummary]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
 @admin.register(JobSummary)

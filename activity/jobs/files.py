@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 
 from activity.jobs.errors import HandedBack
 from activity.jobs.models import Job
-from tenants import context, directory, plan_limits
+from tenants import context, directory, disk, plan_limits
 from tenants.refs import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -67,23 +67,24 @@ def parts_of(job: Job) -> list[str]:
     return _names_of(job, "part-")
 
 
-def results_left(job: Job) -> list[str]:
-    """The names in storage of what attempts made that didn't finish the job."""
-    return [name for name in _names_of(job, "result-") if name != job.result_file]
+def leftovers(job: Job) -> list[str]:
+    """The names in storage of what nobody needs of a job that doesn't run: results of attempts that didn't finish it.
+
+    Once it has ended, so are its upload and its parts; unless it failed, since it may be tried again, and goes on with what is there.
+    """
+    goes_on = job.state in {*Job.UNFINISHED, Job.State.FAILED}
+    beginnings = ("result-",) if goes_on else ("result-", "part-", "input")
+    return [name for name in _names_of(job, *beginnings) if name != job.result_file]
 
 
-def _names_of(job: Job, beginning: str) -> list[str]:
-    folder = f"jobs/{job.pk}"
-    try:
-        _, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return [f"{folder}/{name}" for name in names if name.startswith(beginning)]
+def _names_of(job: Job, *beginnings: str) -> list[str]:
+    folder = f"jobs/{job.pk}/"
+    return [name for name in disk.file_names(folder[:-1]) if name.removeprefix(folder).startswith(beginnings)]
 
 
 def forget_made(job: Job) -> None:
     """Delete what a job that doesn't run has written so far; if it was in parts, its next attempt begins anew."""
-    delete(*results_left(job))
+    delete(*leftovers(job))
     parts = parts_of(job)
     if parts:
         delete(*parts)
@@ -110,8 +111,4 @@ def delete(*names: str) -> None:
 def delete_all(job_id: UUID) -> None:
     """Delete whatever is kept for a job, its folder included."""
     folder = f"jobs/{job_id}"
-    try:
-        _, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    delete(*(f"{folder}/{name}" for name in names), folder)
+    delete(*disk.file_names(folder), folder)

@@ -106,13 +106,13 @@ def job_kind(
             verb,
             params,
             run,
-            upload_at,
-            has_report,
-            counts,
-            time_limit,
-            is_always_started,
-            own_address,
-            unit,
+            upload_at=upload_at,
+            has_report=has_report,
+            counts=counts,
+            time_limit=time_limit,
+            is_always_started=is_always_started,
+            own_address=own_address,
+            unit=unit,
         )
         return run
 

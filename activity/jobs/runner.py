@@ -157,10 +157,8 @@ def _stopped(job: Job, run: Run, reason: Stopped) -> Job.State | None:
     if isinstance(reason, LeaseLost):
         raise reason
     if isinstance(reason, Cancelled):
-        files.delete(run.result[0])
         return _end(job, Job.State.CANCELLED)
     if isinstance(reason, TimeLimitReached):
-        files.delete(run.result[0])
         return _end(job, Job.State.FAILED, error=TOO_LONG.format(**reason.facts))
     assert isinstance(reason, HandedBack)
     if not lease.release(job, blameless=True, line=Line(GIVEN_BACK.format(**reason.facts))):
@@ -213,15 +211,12 @@ def _end(
     try:
         ended = lease.finish(job, state, error=error, result=result, quarantined=quarantined)
     except Cancelled:  # in the moment in which it succeeded
-        files.delete(result[0])
         ended = lease.finish(job, Job.State.CANCELLED)
     except LeaseLost:
         files.delete(result[0])
         raise
     summaries.tell(ended, of_running=True)
-    files.delete(*files.results_left(ended))
-    if ended.state != Job.State.FAILED:  # which may be tried again, and goes on with what is there
-        files.delete(ended.input_file, *files.parts_of(ended))
+    files.delete(*files.leftovers(ended))
     log.info("job_ended", state=ended.state, done=ended.done, counts=ended.counts)
     followers.settle_all(ended)
     return Job.State(ended.state)

@@ -29,7 +29,7 @@ def job_page(
 
 def job_get(job_id: UUID) -> Job:
     """A job. Raises JobNotFound."""
-    job = Job.objects.select_related("after").filter(pk=job_id).first()
+    job = Job.objects.filter(pk=job_id).first()
     if job is None:
         raise JobNotFound()
     return job

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 
 from activity.jobs import cleanup, runner, services, summaries, turns
-from tenants import hints
+from activity.jobs.services import call_workers
+from tenants import upkeep
 from tenants.task import TenantTask
 
-HINT_EXPIRES = 10  # seconds after which a hint of the sweep needn't arrive: the job is due again
-PRUNES_FOR = 60.0  # seconds for a tenant's old jobs
 TURNS_FOR = 10.0  # seconds after which a worker that runs short jobs gives others of its tasks a chance
 
 
@@ -45,23 +43,13 @@ def sweep(**_: Any) -> int:
 def prune(**_: Any) -> int:
     """Throw away old jobs of the tenant, or of control, and files of jobs that are too old or too much; find jobs that control has lost."""
     services.jobs_mend()
-    until, pruned = time.monotonic() + PRUNES_FOR, 0
-    while batch := services.jobs_prune():
-        pruned += batch
-        if time.monotonic() >= until:
-            break  # the others tomorrow: other tenants' turn
-    return pruned + cleanup.results_prune()
-
-
-def call_workers() -> None:
-    """Tell a worker that jobs wait; off this thread, since a broker that is away mustn't end who has just taken a job."""
-    hints.send_to_control(services.TURNS, expires=services.TURNS_EXPIRES)
+    return upkeep.in_batches(services.jobs_prune) + cleanup.results_prune()
 
 
 def hint(jobs: list[tuple[UUID, str]]) -> int:
     """Send a hint for each job, by its id and its tenant's; returns how many."""
     for job_id, tenant_id in jobs:
         run.apply_async(
-            kwargs={"job_id": str(job_id)}, headers={"tenant": tenant_id}, expires=HINT_EXPIRES, retry=False
+            kwargs={"job_id": str(job_id)}, headers={"tenant": tenant_id}, expires=services.HINT_EXPIRES, retry=False
         )
     return len(jobs)

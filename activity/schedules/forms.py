@@ -113,7 +113,7 @@ def what_of(schedule: Schedule) -> str:
     if kind is None:
         return schedule.kind
     form = schedule.params.get("format") if len(_formats(kind)) > 1 else None
-    return f"{kind.title}, {TITLES.get(form, form.upper())}" if form else kind.title
+    return _in_format(kind, form) if form else kind.title
 
 
 def _initial(schedule: Schedule) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _choices_of(name: str, formats: Collection[str]) -> list[tuple[str, str]]:
     assert kind is not None
     if not formats:
         return [(name, kind.title)]
-    return [(f"{name}:{form}", f"{kind.title}, {TITLES.get(form, form.upper())}") for form in formats]
+    return [(f"{name}:{form}", _in_format(kind, form)) for form in formats]
 
 
 def _is_simple(kind: Kind) -> bool:
@@ -155,3 +155,7 @@ def _takes(kind: Kind, form: str) -> bool:
     except ParametersInvalid as refusal:
         return "params.format" not in refusal.errors
     return True
+
+
+def _in_format(kind: Kind, form: str) -> str:
+    return f"{kind.title}, {TITLES.get(form, form.upper())}"

@@ -9,12 +9,11 @@ from celery import shared_task
 
 from activity.jobs import shutdown, slots
 from activity.webhooks import delivery, schedule, services
-from tenants import context, hints
+from tenants import context, hints, upkeep
 from tenants.refs import CONTROL
 from tenants.task import TenantTask
 
 TURN: Final = 10.0  # seconds for which a tenant's webhooks are delivered; then it is another one's turn
-PRUNES_FOR: Final = 60.0  # seconds for a tenant's old deliveries
 HINT_EXPIRES: Final = 10  # seconds after which a hint of the sweep needn't arrive: the tenant is due again
 
 
@@ -45,11 +44,4 @@ def sweep(**_: Any) -> int:
 @shared_task(base=TenantTask, name="webhooks.prune")
 def prune(**_: Any) -> int:
     """Throw away old deliveries of the tenant."""
-    if context.current() is CONTROL:
-        return 0
-    until, pruned = time.monotonic() + PRUNES_FOR, 0
-    while batch := services.deliveries_prune():
-        pruned += batch
-        if time.monotonic() >= until:
-            break  # the others tomorrow
-    return pruned
+    return upkeep.in_batches(services.deliveries_prune) if context.current() is not CONTROL else 0

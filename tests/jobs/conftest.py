@@ -21,6 +21,7 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
 from accounts.roles import Role
+from activity.jobs import turns
 from activity.jobs.models import Job, JobProblem
 from activity.jobs.runner import run_job
 from activity.models import OutboxEvent
@@ -88,6 +89,13 @@ def lasting(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
         finally:
             with context.use_control():
                 delete_tenant(ref)
+
+
+@pytest.fixture
+def untold_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns aren't told of: a test's own transaction in control would hold up what commits beside it."""
+    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)
+    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from pytest_django import DjangoDbBlocker
 
-from activity.jobs import files, services, turns
+from activity.erasure import forget
+from activity.jobs import files, services
 from activity.jobs.errors import HandedBack
 from activity.jobs.models import Job
 from activity.jobs.run import Run
@@ -19,6 +20,7 @@ from activity.jobs.services import Input, job_start
 from tenants import disk
 from tenants.context import use_control, use_tenant
 from tenants.models import Tenant
+from tenants.refs import TenantRef
 from tests.jobs.conftest import Lasting, lasting, run  # noqa: F401  a fixture
 from tests.jobs.kinds import Kinds, kinds, losing_is_survived  # noqa: F401  fixtures
 
@@ -46,12 +48,33 @@ def test_a_result_of_an_attempt_that_did_not_finish_goes(lasting: Lasting, kinds
     assert (job.state, job.result_file) == ("succeeded", f"jobs/{job.pk}/result-3")
 
 
+@pytest.mark.parametrize(
+    ("state", "left"), [("succeeded", []), ("cancelled", []), ("running", ["input", "part-1-0", "result-1"])]
+)
+def test_an_erasure_finds_what_a_kill_has_left_of_a_job(
+    tenant: TenantRef,
+    kinds: Kinds,  # noqa: F811
+    state: str,
+    left: list[str],
+) -> None:
+    """Its worker died between its end and the clean-up. One that runs is waited for."""
+    job = job_start(kind=kinds.add(lambda run, params: None))
+    Job.objects.filter(pk=job.pk).update(state=state, attempt=1, done=7)
+    for name in ("input", "part-1-0", "result-1"):
+        default_storage.save(f"jobs/{job.pk}/{name}", io.BytesIO(b"ann@example.com"))
+    with transaction.atomic():
+        forget.forget([])
+    assert list(disk.file_names(f"jobs/{job.pk}")) == [f"jobs/{job.pk}/{name}" for name in left]
+    assert Job.objects.get(pk=job.pk).done == 7
+    files.delete_all(job.pk)
+
+
 @pytest.mark.parametrize("state", ["suspended", "deleting", "active"])
+@pytest.mark.usefixtures("untold_turns")
 def test_a_tenant_that_was_deleted_meanwhile_gets_no_file_again(
-    lasting: Lasting, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch, state: str  # noqa: F811
+    lasting: Lasting, django_db_blocker: DjangoDbBlocker, state: str  # noqa: F811
 ) -> None:  # fmt: skip
     """Its folder goes while the file is made. The control is a tenant that is served."""
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         job = job_start(kind="members.export")
 
@@ -73,6 +96,7 @@ def test_a_tenant_that_was_deleted_meanwhile_gets_no_file_again(
 
 
 @pytest.mark.parametrize("has_committed", [True, False])
+@pytest.mark.usefixtures("untold_turns")
 def test_an_upload_stays_for_a_job_whose_commit_was_not_heard_of(
     lasting: Lasting,  # noqa: F811
     kinds: Kinds,  # noqa: F811
@@ -81,8 +105,6 @@ def test_an_upload_stays_for_a_job_whose_commit_was_not_heard_of(
     has_committed: bool,
 ) -> None:
     """The connection broke behind COMMIT. The control is an error that Postgres told of."""
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
-    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
     seen: list[Job] = []
     insert = services._insert
 

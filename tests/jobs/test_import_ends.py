@@ -8,7 +8,6 @@ from typing import IO, Any
 
 import pytest
 
-from accounts import tasks
 from accounts.imports.job import ImportParams, import_start
 from accounts.models import ImportedRow, SignInLink, User
 from accounts.services import expiry
@@ -88,7 +87,6 @@ def test_the_upkeep_is_of_the_active_tenant_alone_and_of_all_that_has_expired(
 ) -> None:
     """It is sent to each of them: one that looked after all would do so once for each."""
     monkeypatch.setattr(expiry, "BATCH", 2)
-    monkeypatch.setattr(tasks, "BATCH", 2)
     for ref in (acme, globex):
         with use_tenant(ref):
             user = User.objects.create_user("late@example.com")

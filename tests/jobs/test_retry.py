@@ -158,12 +158,10 @@ def test_its_page_says_that_it_was_set_aside_and_tries_it_again(
     assert "Only a job that has failed can be tried again" in again
 
 
+@pytest.mark.usefixtures("untold_turns")
 def test_of_two_at_once_one_retries_it(
-    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker  # noqa: F811
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(
-        turns, "wait", lambda tenant_id: None
-    )  # this test's own transaction in control would hold them up
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         job = job_start(kind=kinds.add(FailsAt(0)))
         run_job(job.pk)

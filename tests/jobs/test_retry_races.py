@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from activity.jobs import files, lease, turns
+from activity.jobs import files, lease
 from activity.jobs.errors import JobFailed, JobFinished, JobNotFound, LeaseLost
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job
@@ -41,11 +41,10 @@ def test_who_had_it_before_the_retry_changes_nothing(tenant: TenantRef, kinds: K
 
 
 @pytest.mark.parametrize("round_", range(5))
+@pytest.mark.usefixtures("untold_turns")
 def test_a_retry_and_a_cancellation_at_once(
-    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch, round_: int  # noqa: F811
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, round_: int  # noqa: F811
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
-    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
         run_job(job.pk)
@@ -67,11 +66,10 @@ def test_a_retry_and_a_cancellation_at_once(
     ]
 
 
+@pytest.mark.usefixtures("untold_turns")
 def test_a_retry_of_one_that_is_just_thrown_away_is_refused(
     lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
-    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
     outcomes: list[str] = []
     delete_all = files.delete_all
 

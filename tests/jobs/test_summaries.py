@@ -236,11 +236,10 @@ def test_who_is_late_changes_nothing_of_what_another_worker_runs(tenant: TenantR
     assert JobSummary.objects.get(pk=job.pk).state == "failed"
 
 
+@pytest.mark.usefixtures("untold_turns")
 def test_a_retry_that_somebody_found_before_it_had_committed_waits_for_its_turn(
-    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    lasting: Lasting, kinds: Kinds, django_db_blocker: DjangoDbBlocker  # noqa: F811
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
-    monkeypatch.setattr(turns, "make_room", lambda tenant_id: None)
     with django_db_blocker.unblock(), use_tenant(lasting.ref):
         job = job_start(kind=kinds.add(Raise(JobFailed("No."))))
         run_job(job.pk)

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import User
-from activity.jobs import services, turns
+from activity.jobs import services
 from activity.jobs.errors import JobFailed, UniqueTaken
 from activity.jobs.models import Job
 from activity.jobs.runner import run_job
@@ -102,7 +102,7 @@ def start_at_once(lasting: Lasting, blocker: DjangoDbBlocker, kind: str, key: st
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+def blind(monkeypatch: pytest.MonkeyPatch, untold_turns: None) -> None:
     """Nobody sees what others have started until their own insertion is refused: the race that a look before can't close."""
     unfinished = services._unfinished
     seen = threading.local()
@@ -114,7 +114,6 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
         return unfinished(kind, unique)
 
     monkeypatch.setattr(services, "_unfinished", look)
-    monkeypatch.setattr(turns, "wait", lambda tenant_id: None)  # this test's transaction in control would hold it up
 
 
 @pytest.mark.usefixtures("blind")
