@@ -17,11 +17,13 @@ from celery.beat import PersistentScheduler
 from celery.schedules import crontab, schedule
 from django.conf import settings
 
-from config.beat import is_due_after
+from config import beat
+from config.beat import Scheduler, is_due_after
 from config.celery import app
 from tenants import context, system_schedules
 from tenants.models import SystemSchedule
 from tests.operations.processes import Started
+from tests.proxy import Proxy
 from tests.system import wait_for
 
 pytestmark = pytest.mark.xdist_group("celery")  # nobody else takes the messages
@@ -87,6 +89,38 @@ def test_two_beats_send_the_daily_work_once(
     broker.flushdb()
 
 
+@pytest.mark.parametrize("was_sent_before", [True, False])
+def test_what_the_broker_did_not_take_is_sent_once_it_is_back(
+    control: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_sent_before: bool
+) -> None:
+    """By a beat that still reaches it, here."""
+    broker = redis.Redis.from_url(settings.CELERY_BROKER_URL)
+    broker.flushdb()
+    if was_sent_before:
+        with context.use_control():
+            for name in settings.CELERY_BEAT_SCHEDULE:
+                SystemSchedule.objects.create(name=name, sent_at=datetime.now(UTC) - timedelta(days=2))
+    with Proxy(settings.CELERY_BROKER_URL) as proxy:
+        cut_off = Scheduler(app, schedule_filename=overdue(tmp_path / "cut off"))
+        cut_off.connection = app.connection_for_write(proxy.url)
+        assert cut_off.producer
+        proxy.refuse_connects()
+        proxy.cut()
+        while cut_off.tick() == 0:
+            pass
+        cut_off.close()
+    assert not DAILY & {task for task, _ in messages(broker)}
+
+    monkeypatch.setattr(beat, "CATCH_UP_EVERY", 0.0)
+    other = Scheduler(app, schedule_filename=str(tmp_path / "other"))
+    other.tick()
+    other.tick()
+    other.close()
+    sent = Counter(task for task, _ in messages(broker))
+    assert {sent[name] for name in DAILY} == {1}
+    broker.flushdb()
+
+
 def test_of_many_claims_at_once_one_is_granted(control: None) -> None:
     now = datetime.now(UTC)
     for due in range(3):
@@ -94,7 +128,8 @@ def test_of_many_claims_at_once_one_is_granted(control: None) -> None:
 
         def ask(moment: datetime, gate: Barrier = gate, granted: list[bool] = granted) -> None:
             gate.wait()
-            granted.append(system_schedules.claim("a test's", now=moment, is_due=lambda sent: sent < moment))
+            with system_schedules.claimed("a test's", now=moment, is_due=lambda sent: sent < moment) as is_mine:
+                granted.append(is_mine)
 
         threads = [Thread(target=ask, args=(now + timedelta(days=due),)) for _ in range(8)]
         for thread in threads:
@@ -109,7 +144,9 @@ def test_what_a_clock_that_was_ahead_has_claimed_is_due(control: None) -> None:
     now, name = datetime.now(UTC), "a clock's"
 
     def ask(moment: datetime) -> bool:
-        return system_schedules.claim(name, now=moment, is_due=lambda sent: sent < moment - timedelta(days=1))
+        day = timedelta(days=1)
+        with system_schedules.claimed(name, now=moment, is_due=lambda sent: sent < moment - day) as is_mine:
+            return is_mine
 
     assert ask(now + timedelta(minutes=5))
     assert not ask(now)
