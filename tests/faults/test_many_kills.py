@@ -21,6 +21,7 @@ from activity.jobs.models import Job, JobLine
 from activity.jobs.services import call_workers, job_start
 from activity.jobs.tasks import sweep
 from tenants.context import use_control
+from tenants.models import JobTurn
 from tenants.refs import TenantRef
 from tests.faults.mid_job import events_of, worker
 from tests.notes.models import Note
@@ -139,13 +140,18 @@ def run(
 ) -> list[Victim]:
     """Start so many jobs and make so many kills while they run, evenly; the attempts that were hit.
 
+    No job begins until both workers are there: else a few jobs have ended before the second one is.
     `pause`: seconds in each of a job's steps. It ends when all jobs have, or when nothing new has come for 3 s (120 with a sweep).
     """
     for number in range(count):
         job_start(kind="notes.write", params={"title": f"kills-{number}", "count": STEPS, "pause": pause})
     victims: list[Victim] = []
+    with use_control():
+        JobTurn.objects.update(is_paused=True)
     workers = Workers(folder, application, lease=lease, sweep_every=sweep_every)
-    call_workers()  # the calls of the starts may have expired until the workers were there
+    with use_control():
+        JobTurn.objects.update(is_paused=False)
+    call_workers()
     try:
         for number in range(kills):
             goal = count * (number + 1) // (kills + 2)
