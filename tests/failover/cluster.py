@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,11 @@ class SecondReplica(Replica):
 class Cluster:
     """The nodes and their proxies by name: `primary`, `replica`, and `replica2` if asked for."""
 
-    def __init__(self, path: Path, *, replicas: int = 1) -> None:
+    def __init__(self, path: Path, *, replicas: int = 1, seed: Path | None = None) -> None:
+        """`seed`: the data folder of a stopped cluster, of which this one begins as a copy."""
         path.chmod(0o755)
+        if seed is not None:
+            subprocess.run(["cp", "-a", seed, path / "data"], check=True)  # shutil's copies are root's own
         self.folder = DataFolder(path / "data")
         self.folder.open()
         names = ["primary", "replica", "replica2"][: 1 + replicas]
@@ -65,7 +69,8 @@ class Cluster:
             self.nodes[name] = replica
         self.proxies = {name: Proxy(node.url).__enter__() for name, node in self.nodes.items()}
 
-    def close(self) -> None:
+    def stop_all(self) -> None:
+        """End it; its data stays."""
         for proxy in self.proxies.values():
             proxy.__exit__()
         for name, node in reversed(self.nodes.items()):
@@ -73,6 +78,9 @@ class Cluster:
                 self.resume(name)
             node.stop()
         self.folder.close()
+
+    def close(self) -> None:
+        self.stop_all()
         shutil.rmtree(self.folder.postgres)  # a run makes some forty of them, of 240 MB each; the logs stay
 
     def url(self, name: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tenants.context import use_control
 from tenants.db import monitor, roles
 from tenants.errors import ProvisioningFailed
 from tenants.lifecycle.provision import provision_tenant
+from tenants.lifecycle.template import ensure_template
 from tenants.models import Replica, Server, Tenant
 from tenants.refs import TenantRef
 from tenants.servers import forget_servers, server_of
@@ -49,16 +52,33 @@ def provisioned(name: str) -> TenantRef:
         return provision_tenant(slug=f"tenant-of-{name}", name=name, server=name)[0]
 
 
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Iterator[Path]:
+    """The data folder of a primary that has the template of tenants' databases, which takes longer to make than most tests here."""
+    cluster = Cluster(tmp_path_factory.mktemp("seed"), replicas=0)
+    with django_db_blocker.unblock(), use_control():
+        server = Server(name="seed")
+        server.url = cluster.url("primary")
+        server.save()
+        ensure_template(server)
+        server.delete()
+        monitor.unwatch("seed")
+        forget_servers()
+    cluster.stop_all()
+    yield cluster.folder.path
+    shutil.rmtree(cluster.folder.postgres)
+
+
 @pytest.fixture
 def home(
-    make_cluster: Callable[..., Cluster], django_db_setup: None, django_db_blocker: Any
+    make_cluster: Callable[..., Cluster], seed: Path, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[Callable[..., tuple[Cluster, TenantRef]]]:
     """Make a cluster, register it and put a tenant on it; all of that is forgotten at the end."""
     made: list[str] = []
     with django_db_blocker.unblock():
 
         def make(**options: Any) -> tuple[Cluster, TenantRef]:
-            cluster = make_cluster(**options)
+            cluster = make_cluster(seed=seed, **options)
             name = f"cluster{next(_numbers)}"
             made.append(name)
             with use_control():
