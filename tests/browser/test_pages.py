@@ -25,24 +25,41 @@ DUPLICATE_IDS = """() => {
   const ids = [...document.querySelectorAll("[id]")].map((it) => it.id);
   return ids.filter((id, index) => ids.indexOf(id) !== index);
 }"""
+# Two frames: what watches the window's size has drawn by then.
+LAID_OUT = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+WIDE, NARROW = 1280, 390
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_page_is_whole(system: dict[str, Any], open_page: Open, watch: Watch, theme: str, width: int) -> None:
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_every_page_is_whole(system: dict[str, Any], open_page: Open, watch: Watch, width: int, theme: str) -> None:
+    """Each page is looked at as it opened, then in a window of the other width and in the other theme."""
     watch.expected = scenes.REFUSALS
     stage = scenes.set_stage(open_page(), system)
     page = open_page(width=width, theme=theme)
     faults: list[str] = []
     for name, scene in scenes.OPEN.items():
         scene(page, stage)
-        faults += [f"{name}: {fault}" for fault in faults_of(page, theme)]
+        faults += [f"{name}: {fault}" for fault in faults_in_all(page, width, theme)]
         page.context.clear_cookies()
     people.sign_in(page, stage.tenant, email=stage.email, password=stage.password)
     for name, scene in scenes.SIGNED_IN.items():
         scene(page, stage)
-        faults += [f"{name}: {fault}" for fault in faults_of(page, theme)]
+        faults += [f"{name}: {fault}" for fault in faults_in_all(page, width, theme)]
     assert not faults, "\n".join(faults)
+
+
+def faults_in_all(page: Page, width: int, theme: str) -> list[str]:
+    """What is wrong with a page in either width and theme; it is left as it was."""
+    faults = faults_of(page, theme)
+    other_width, other_theme = WIDE + NARROW - width, "dark" if theme == "light" else "light"
+    for each_width, each_theme in ((other_width, theme), (other_width, other_theme), (width, other_theme)):
+        page.set_viewport_size({"width": each_width, "height": 800})
+        page.emulate_media(color_scheme=each_theme)  # type: ignore[arg-type]
+        page.evaluate(LAID_OUT)
+        faults += [f"{fault} (made {each_width} wide and {each_theme})" for fault in faults_of(page, each_theme)]
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    return faults
 
 
 def faults_of(page: Page, theme: str) -> list[str]:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
+from tests.operations.processes import front_end
 from tests.system import System
 
 pytestmark = pytest.mark.xdist_group("system")
@@ -122,15 +124,13 @@ def test_scenario_12_for_a_minute(system: System, waits: bool) -> None:
     assert not waits or p99(meanwhile) <= 1.5 * p99(before)
 
 
-def test_without_a_cap_the_other_tenant_waits_too(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The control of the test above."""
-    folder: Path = tmp_path_factory.mktemp("uncapped")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    system = System(folder / "data", variables={"POOL_MAX_PER_TENANT": "1000", "POOL_MAX": "20"})
-    system.start()
-    try:
-        _, _, meanwhile = fill_up(system, 6)
-    finally:
-        system.stop()
+def test_without_a_cap_the_other_tenant_waits_too(system: System, tmp_path: Path) -> None:
+    """The control of the test above: another `web` of the same system, where a tenant may take all of a pool."""
+    environment = psutil.Process(system["pids"]["web"]).environ()
+    del environment["BIND"]
+    environment |= {"POOL_MAX_PER_TENANT": "1000", "POOL_MAX": "20", "METRICS_DIR": str(tmp_path / "metrics")}
+    with front_end(tmp_path, "web", **environment) as uncapped:
+        aside = System(system.folder)
+        aside.update(system, web=uncapped.url)
+        _, _, meanwhile = fill_up(aside, 6)
     assert max(answer[1] for answer in meanwhile) > 2
