@@ -68,7 +68,8 @@ def idle(django_db_setup: None, django_db_blocker: DjangoDbBlocker, monkeypatch:
     with django_db_blocker.unblock(), Proxy(url) as proxy, use_control():
         monkeypatch.setattr(Server.objects, "all", lambda: list(Server.objects.filter(name="idle")))
         yield Idle(proxy, monkeypatch)
-        Tenant.objects.filter(server_id="idle").delete()
+        # Nothing hangs on them, which Django's own way takes 17 s to find.
+        Tenant.objects.filter(server_id="idle")._raw_delete("control")
         Server.objects.filter(name="idle").delete()
         forget_servers()
         valkey.redis_client().delete(sweep._key())
