@@ -128,7 +128,7 @@ def test_without_a_cap_the_other_tenant_waits_too(system: System, tmp_path: Path
     """The control of the test above: another `web` of the same system, where a tenant may take all of a pool."""
     environment = psutil.Process(system["pids"]["web"]).environ()
     del environment["BIND"]
-    environment |= {"POOL_MAX_PER_TENANT": "1000", "POOL_MAX": "20", "METRICS_DIR": str(tmp_path / "metrics")}
+    environment |= {"POOL_MAX_PER_TENANT": "1000", "POOL_MAX": "8", "METRICS_DIR": str(tmp_path / "metrics")}
     with front_end(tmp_path, "web", **environment) as uncapped:
         aside = System(system.folder)
         aside.update(system, web=uncapped.url)
