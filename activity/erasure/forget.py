@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import connection
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from activity.erasure.signals import person_erased
@@ -32,8 +33,10 @@ def forget(subjects: Collection[str]) -> None:
     for job in Job.objects.filter(state=Job.State.FAILED).exclude(input_file="").select_for_update():
         files.delete(job.input_file)
         Job.objects.filter(pk=job.pk).update(input_file="")
-    # Those that have ended too: a worker that is killed between a job's end and its clean-up leaves what nobody needs any more.
-    for job in Job.objects.exclude(state=Job.State.RUNNING).select_for_update():
+    # Of those that have ended a worker may have been killed before the clean-up, and left what nobody needs any more.
+    goes_on = Q(state__in=(Job.State.QUEUED, Job.State.FAILED), attempt__gt=0)
+    has_files = Q(pk__in=files.jobs_with_files())
+    for job in Job.objects.filter(goes_on | has_files).exclude(state=Job.State.RUNNING).select_for_update():
         files.forget_made(job)
     JobProblem.objects.exclude(value="").update(value="")
     for job in Job.objects.only("actor", "cancelled_by", "ip"):

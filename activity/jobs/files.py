@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import IO, Any
 from uuid import UUID
@@ -78,8 +79,17 @@ def leftovers(job: Job) -> list[str]:
 
 
 def _names_of(job: Job, *beginnings: str) -> list[str]:
-    folder = f"jobs/{job.pk}/"
-    return [name for name in disk.file_names(folder[:-1]) if name.removeprefix(folder).startswith(beginnings)]
+    folder = f"jobs/{job.pk}"
+    return [name for name in disk.file_names(folder) if name.removeprefix(f"{folder}/").startswith(beginnings)]
+
+
+def jobs_with_files() -> set[UUID]:
+    """The jobs of the active tenant that files are kept for."""
+    found = set()
+    for name in disk.file_names("jobs"):
+        with contextlib.suppress(ValueError):  # what waits to be started is no job's yet
+            found.add(UUID(name.split("/")[1]))
+    return found
 
 
 def forget_made(job: Job) -> None:

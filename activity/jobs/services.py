@@ -26,10 +26,8 @@ from tenants.ids import new_id
 log = structlog.get_logger(__name__)
 
 TURNS: Final = "jobs.turns"  # the task's name
-HINT_EXPIRES: Final = 10.0  # seconds after which a hint at a job needn't arrive: the sweep sends it again
-CALL_EXPIRES: Final = (
-    30.0  # seconds after which a call needn't arrive: what an outage has left doesn't stand before what is new
-)
+# Seconds after which a call needn't arrive: what an outage has left doesn't stand before what is new.
+CALL_EXPIRES: Final = 30.0
 LOWEST, HIGHEST = -10, 10  # priority
 KEPT_FOR: Final = timedelta(days=30)
 PRUNED_AT_ONCE: Final = 500

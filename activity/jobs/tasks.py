@@ -12,6 +12,7 @@ from activity.jobs.services import call_workers
 from tenants import upkeep
 from tenants.task import TenantTask
 
+HINT_EXPIRES = 10  # seconds after which a hint of the sweep needn't arrive: the job is due again
 TURNS_FOR = 10.0  # seconds after which a worker that runs short jobs gives others of its tasks a chance
 
 
@@ -50,6 +51,6 @@ def hint(jobs: list[tuple[UUID, str]]) -> int:
     """Send a hint for each job, by its id and its tenant's; returns how many."""
     for job_id, tenant_id in jobs:
         run.apply_async(
-            kwargs={"job_id": str(job_id)}, headers={"tenant": tenant_id}, expires=services.HINT_EXPIRES, retry=False
+            kwargs={"job_id": str(job_id)}, headers={"tenant": tenant_id}, expires=HINT_EXPIRES, retry=False
         )
     return len(jobs)

@@ -69,6 +69,26 @@ def test_an_erasure_finds_what_a_kill_has_left_of_a_job(
     files.delete_all(job.pk)
 
 
+def test_an_erasure_reads_and_locks_no_job_that_ended_and_has_no_files(
+    tenant: TenantRef,
+    kinds: Kinds,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tenant has the jobs of a month, and a storage may ask a server for each folder."""
+    looked_at: list[Job] = []
+    monkeypatch.setattr(files, "forget_made", looked_at.append)
+    with_files, without = (job_start(kind=kinds.add(lambda run, params: None)) for _ in range(2))
+    Job.objects.update(state="succeeded", attempt=1)
+    for name in (f"{with_files.pk}/result-1", "waiting/people.csv"):
+        default_storage.save(f"jobs/{name}", io.BytesIO(b"ann@example.com"))
+    with transaction.atomic():
+        forget.forget([])
+    assert looked_at == [with_files]
+    assert without.pk not in files.jobs_with_files()
+    default_storage.delete("jobs/waiting/people.csv")
+    files.delete_all(with_files.pk)
+
+
 @pytest.mark.parametrize("state", ["suspended", "deleting", "active"])
 @pytest.mark.usefixtures("untold_turns")
 def test_a_tenant_that_was_deleted_meanwhile_gets_no_file_again(
